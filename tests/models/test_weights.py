@@ -1,0 +1,104 @@
+"""Reading and writing files of weights: nothing runs code, everything damaged says so."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import struct
+from pathlib import Path
+
+import pytest
+import torch
+
+from vidact.errors import ModelError
+from vidact.models import weights, zoo
+from vidact.models.labels import read_labels
+
+SPEC = zoo.ENTRIES[zoo.DEFAULT].spec
+
+
+@pytest.mark.parametrize("name", list(zoo.ENTRIES))
+def test_every_spec_survives_json(name: str) -> None:
+    spec = zoo.ENTRIES[name].spec
+    assert weights.spec_from_json(weights.spec_to_json(spec)) == spec
+
+
+def test_a_checkpoint_of_our_own_carries_its_spec(tmp_path: Path) -> None:
+    file = tmp_path / "a.safetensors"
+    weights.write_checkpoint(file, {"x": torch.arange(3.0)}, SPEC)
+    assert weights.read_spec(file) == SPEC
+    assert weights.read_tensors(file)["x"].tolist() == [0.0, 1.0, 2.0]
+    assert os.listdir(tmp_path) == ["a.safetensors"]
+
+
+def test_a_spec_from_another_version_is_refused(tmp_path: Path) -> None:
+    facts = weights.spec_to_json(SPEC)
+    with pytest.raises(ValueError, match="colour_space"):
+        weights.spec_from_json({**facts, "colour_space": "hsv"})
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\x01", struct.pack("<Q", 1 << 60), struct.pack("<Q", 4) + b"nope", struct.pack("<Q", 2) + b"[]"],
+    ids=["empty", "one byte", "huge header", "no json", "not a table"],
+)
+def test_damaged_safetensors(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "a.safetensors"
+    file.write_bytes(content)
+    with pytest.raises(ModelError, match="not a whole safetensors file"):
+        weights.read_spec(file)
+    with pytest.raises(ModelError):
+        weights.read_tensors(file)
+
+
+def test_a_truncated_checkpoint(tmp_path: Path) -> None:
+    file = tmp_path / "a.safetensors"
+    weights.write_checkpoint(file, {"x": torch.zeros(100)}, SPEC)
+    file.write_bytes(file.read_bytes()[:-8])
+    with pytest.raises(ModelError, match="not a whole safetensors file"):
+        weights.read_tensors(file)
+
+
+class Evil:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.mkdir, (str(self.target),)
+
+
+def test_a_pickle_never_runs_code(tmp_path: Path) -> None:
+    file = tmp_path / "a.pth"
+    torch.save({"state_dict": {"x": torch.zeros(1)}, "extra": Evil(tmp_path / "owned")}, file)
+    with pytest.raises(ModelError, match="more than tensors"):
+        weights.read_tensors(file)
+    file.write_bytes(pickle.dumps(Evil(tmp_path / "owned")))
+    with pytest.raises(ModelError):
+        weights.read_tensors(file)
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_a_missing_file_names_itself(tmp_path: Path, suffix: str) -> None:
+    with pytest.raises(ModelError, match="gone"):
+        weights.read_tensors(tmp_path / f"gone{suffix}")
+
+
+def test_text_is_not_a_checkpoint(tmp_path: Path) -> None:
+    file = tmp_path / "a.pt"
+    file.write_text("<html>not found</html>")
+    with pytest.raises(ModelError):
+        weights.read_tensors(file)
+
+
+def test_labels(tmp_path: Path) -> None:
+    file = tmp_path / "labels.txt"
+    file.write_text("0 archery\n1 arm wrestling\n\n")
+    assert read_labels(file) == ("archery", "arm wrestling")
+    file.write_text("archery\n7 minutes\n")
+    assert read_labels(file) == ("archery", "7 minutes")
+    with pytest.raises(ModelError, match="2 names, the model has 3"):
+        read_labels(file, classes=3)
+    file.write_text("a\nb\na\n")
+    with pytest.raises(ModelError, match="'a' twice"):
+        read_labels(file)

@@ -1,0 +1,1 @@
+"""Files that ship with vidact: bundled weights and label lists."""

@@ -1,0 +1,210 @@
+"""From a name and a file to a network that scores clips.
+
+``describe`` tells a model's spec and hash without torch; ``load_model`` builds the network and loads its weights
+strictly. A network's own file knows the key styles it is published in; this one knows only wrappers, prefixes and the
+report of what does not fit.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from vidact.errors import ModelError
+from vidact.models import weights, zoo
+from vidact.models.labels import read_labels
+from vidact.records import Spec
+
+if TYPE_CHECKING:
+    from vidact.models.recognizer import Recognizer
+
+# architecture → the module that builds it. A module offers from_state(architecture, state, options) → (network, state).
+NETWORKS: dict[str, str] = {
+    **{
+        f"{family}-{depth}": "vidact.models.recognition.attention_r3d"
+        for family in ("attention-r3d", "r3d-plain")
+        for depth in (10, 18, 34, 50)
+    },
+}
+
+_WRAPPERS = ("model_state", "state_dict_ema", "state_dict", "model", "module")
+_PREFIXES = ("module.", "_orig_mod.")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Chosen:
+    """Which weights a name and a checkpoint mean: the file, its spec and its SHA-256."""
+
+    spec: Spec
+    file: str
+    weights_hash: str
+
+
+def describe(name: str | None, checkpoint: str | None = None, labels: str | None = None) -> Chosen:
+    """What ``--model``, ``--checkpoint`` and ``--labels`` mean, without importing torch.
+
+    Raises ModelError when the name is unknown, the file is missing or the labels do not fit.
+    """
+    if checkpoint is not None:
+        spec = _spec_of_file(name, checkpoint)
+        chosen = Chosen(spec, checkpoint, weights.file_hash(checkpoint))
+    else:
+        entry = zoo.resolve(name or zoo.DEFAULT)
+        if entry is None:
+            raise unknown(name or zoo.DEFAULT)
+        chosen = Chosen(entry.spec, _bundled_file(entry), entry.sha256)
+    if labels is None:
+        return chosen
+    named = dataclasses.replace(chosen.spec, labels=read_labels(labels, chosen.spec.classes))
+    return dataclasses.replace(chosen, spec=named)
+
+
+def _bundled_file(entry: zoo.Entry) -> str:
+    if entry.bundled is None:
+        raise ModelError(
+            f"the weights {entry.spec.name} are not part of vidact",
+            hint=f"get the file ({entry.source or entry.spec.notes}) and give it with --checkpoint FILE",
+        )
+    file = weights.bundled(entry.bundled)
+    if not file.exists():
+        raise ModelError(
+            f"the bundled weights {entry.bundled!r} are not in this installation",
+            hint="install vidact again: `pip install --force-reinstall vidact`",
+        )
+    return str(file)
+
+
+def _spec_of_file(name: str | None, checkpoint: str) -> Spec:
+    inside = weights.read_spec(checkpoint)
+    if inside is not None:
+        if name is not None and name not in (inside.name, inside.architecture):
+            raise ModelError(
+                f"{checkpoint!r} holds {inside.name}, not {name}",
+                hint=f"leave --model out, or give --model {inside.architecture}",
+            )
+        return inside
+    if not os.path.exists(checkpoint):
+        weights.file_hash(checkpoint)  # raises with the reason
+    if name is None:
+        raise ModelError(
+            f"{checkpoint!r} does not say which network it belongs to",
+            hint="name it with --model (`vidact models list` shows the names)",
+        )
+    entry = zoo.resolve(name)
+    if entry is None:
+        raise unknown(name)
+    return entry.spec
+
+
+def unknown(name: str) -> ModelError:
+    """The error for a name that is neither an architecture nor a set of weights."""
+    import difflib
+
+    sets = [known for known, entry in zoo.ENTRIES.items() if entry.spec.architecture == name]
+    if sets:
+        return ModelError(
+            f"{name} has no bundled weights", hint="name a set: " + ", ".join(sets) + ", or give --checkpoint FILE"
+        )
+    if name in NETWORKS:
+        return ModelError(f"{name} has no published weights", hint="give --checkpoint FILE")
+    close = difflib.get_close_matches(name, [*zoo.ENTRIES, *NETWORKS], n=3)
+    return ModelError(
+        f"there is no model {name!r}",
+        hint=(f"did you mean {', '.join(close)}? " if close else "") + "`vidact models list` shows every name",
+    )
+
+
+def load_model(
+    name: str | None = None,
+    *,
+    checkpoint: str | os.PathLike[str] | None = None,
+    device: str = "cpu",
+    dtype: str = "float32",
+    labels: str | Sequence[str] | None = None,
+) -> Recognizer:
+    """Build a network and load its weights strictly.
+
+    ``name`` is ``architecture.weights`` or an architecture; ``checkpoint`` a file in any format the architecture was
+    published in; ``labels`` a file or the names themselves. Raises ModelError, with the first keys that do not fit.
+    """
+    from vidact.models.recognizer import Recognizer
+
+    file = None if checkpoint is None else os.fspath(checkpoint)
+    chosen = describe(name, file, labels if isinstance(labels, str) else None)
+    network, spec = load_network(chosen)
+    if labels is not None and not isinstance(labels, str):
+        if len(labels) != spec.classes:
+            raise ModelError(
+                f"{len(labels)} labels were given, the model has {spec.classes} classes", hint="give one for each class"
+            )
+        spec = dataclasses.replace(spec, labels=tuple(labels))
+    return Recognizer(network, spec, device=device, dtype=dtype)
+
+
+def load_network(chosen: Chosen) -> tuple[Any, Spec]:
+    """The network with its tensors in place, and the spec with the classes the file really has."""
+    if chosen.weights_hash and (found := weights.file_hash(chosen.file)) != chosen.weights_hash:
+        raise ModelError(
+            f"{chosen.file!r} is damaged or was changed: its SHA-256 is {found}, expected {chosen.weights_hash}",
+            hint="install or copy it again",
+        )
+    state = unwrap(weights.read_tensors(chosen.file), chosen.file)
+    module = import_module(NETWORKS[chosen.spec.architecture])
+    network, mapped = module.from_state(chosen.spec.architecture, state, chosen.spec.network)
+    load_strictly(network, mapped, chosen.file)
+    return network, chosen.spec
+
+
+def unwrap(loaded: Any, file: str) -> weights.State:
+    """The state dict inside whatever wrappers training code put around it, without ``module.`` prefixes."""
+    import torch
+
+    while isinstance(loaded, Mapping) and not _is_state(loaded):
+        inner = next((key for key in _WRAPPERS if isinstance(loaded.get(key), Mapping)), None)
+        if inner is None:
+            raise ModelError(
+                f"{file!r} holds no table of tensors; it holds {sorted(map(str, loaded))[:8]}",
+                hint="give a file with a state_dict",
+            )
+        loaded = loaded[inner]
+    if not isinstance(loaded, Mapping):
+        raise ModelError(
+            f"{file!r} holds a {type(loaded).__name__}, not a table of tensors", hint="give a file with a state_dict"
+        )
+    state = {str(key): value for key, value in loaded.items() if isinstance(value, torch.Tensor)}
+    for prefix in _PREFIXES:
+        if state and all(key.startswith(prefix) for key in state):
+            state = {key[len(prefix) :]: value for key, value in state.items()}
+    return state
+
+
+def _is_state(loaded: Mapping[Any, Any]) -> bool:
+    import torch
+
+    return bool(loaded) and any(isinstance(value, torch.Tensor) for value in loaded.values())
+
+
+def load_strictly(network: Any, state: weights.State, file: str) -> None:
+    """Copy every tensor into the network; anything missing, unexpected or misshapen is a ModelError that names it."""
+    own = network.state_dict()
+    missing = [key for key in own if key not in state and not key.endswith("num_batches_tracked")]
+    unexpected = [key for key in state if key not in own]
+    misshapen = [
+        f"{key} is {tuple(state[key].shape)}, expected {tuple(own[key].shape)}"
+        for key in own
+        if key in state and own[key].shape != state[key].shape
+    ]
+    if missing or unexpected or misshapen:
+        parts = [
+            f"{len(found)} {what} (first: {found[0]})"
+            for what, found in (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen))
+            if found
+        ]
+        raise ModelError(
+            f"the tensors in {file!r} do not fit {type(network).__name__}: " + "; ".join(parts),
+            hint="check --model against the file (`vidact models list`)",
+        )
+    network.load_state_dict(state, strict=False)  # every key was compared above; only counters may be absent

@@ -1,0 +1,190 @@
+"""Files of weights: reading them safely, hashing them, writing our own.
+
+A checkpoint of our own is one ``.safetensors`` file whose metadata carries the spec (key ``vidact``), so that the file
+alone is enough to run it. The header is read here without torch, for dry runs and idle reruns. Knows nothing of
+networks: tensors go in and out by name.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vidact.errors import ModelError
+from vidact.records import Geometry, Published, Sampling, Spec
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+State = dict[str, "Tensor"]
+_HEADER_LIMIT = 100 << 20
+_METADATA_KEY = "vidact"
+
+
+def bundled(file: str) -> Path:
+    """The path of a file of weights that ships inside the package."""
+    return Path(str(resources.files("vidact.assets").joinpath(file)))
+
+
+def file_hash(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of a file as 64 hex digits. Raises ModelError when it cannot be read."""
+    try:
+        with open(path, "rb") as file:
+            return _digest(file)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+
+
+def _digest(file: Any) -> str:
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def read_spec(path: str | os.PathLike[str]) -> Spec | None:
+    """The spec inside a checkpoint of our own; None for a file of another format. Never imports torch."""
+    if not os.fspath(path).endswith(".safetensors"):
+        return None
+    text = _metadata(path).get(_METADATA_KEY)
+    if text is None:
+        return None
+    try:
+        return spec_from_json(json.loads(text))
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"the description inside {os.fspath(path)!r} cannot be read: {error!r}",
+            hint="the file was written by another version of vidact or is damaged; train or convert it again",
+        ) from error
+
+
+def _metadata(path: str | os.PathLike[str]) -> Mapping[str, str]:
+    """The free metadata of a safetensors file: eight bytes of length, then a JSON header."""
+    try:
+        with open(path, "rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > _HEADER_LIMIT:
+                raise ValueError(f"its header claims {length} bytes")
+            header = json.loads(file.read(length))
+            found = header.get("__metadata__", {})
+            if not isinstance(found, dict):
+                raise ValueError("its metadata is not a table")
+            return found
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    except (struct.error, ValueError, AttributeError) as error:
+        raise ModelError(
+            f"{os.fspath(path)!r} is not a whole safetensors file: {error}",
+            hint="copy or download it again, and compare its size with the original's",
+        ) from error
+
+
+def read_tensors(path: str | os.PathLike[str]) -> Any:
+    """What a checkpoint file holds, loaded without running any code in it.
+
+    Returns a dict of tensors for safetensors, else whatever torch's restricted loader returns (usually nested dicts).
+    Raises ModelError for a missing, damaged or unsafe file.
+    """
+    name = os.fspath(path)
+    if name.endswith(".safetensors"):
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        try:
+            return load_file(name)
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        except SafetensorError as error:
+            raise ModelError(
+                f"{name!r} is not a whole safetensors file: {error}",
+                hint="copy or download it again, and compare its size with the original's",
+            ) from error
+    return _read_pickle(name)
+
+
+def _read_pickle(name: str) -> Any:
+    import pickle
+
+    import torch
+
+    try:
+        return torch.load(name, map_location="cpu", weights_only=True)
+    except OSError as error:
+        raise _unreadable(name, error) from error
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"{name!r} was not loaded: it asks for more than tensors ({_first_line(error)})",
+            hint="a checkpoint that needs to run code is not opened; save its state_dict alone, or as safetensors",
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"{name!r} is not a checkpoint torch can read: {_first_line(error)}",
+            hint="copy or download it again, and compare its size with the original's",
+        ) from error
+
+
+def write_checkpoint(path: str | os.PathLike[str], tensors: State, spec: Spec) -> None:
+    """Write tensors and their spec as one safetensors file; readers see the old file or the whole new one."""
+    from safetensors.torch import save
+
+    data = save(
+        {key: value.detach().contiguous().cpu() for key, value in tensors.items()},
+        metadata={_METADATA_KEY: json.dumps(spec_to_json(spec)), "format": "pt"},
+    )
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except OSError as error:
+        raise ModelError(
+            f"cannot write {os.fspath(path)!r}: {error.strerror or error}",
+            hint="free some space or choose another folder",
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def spec_to_json(spec: Spec) -> dict[str, Any]:
+    """A spec as plain JSON values."""
+    facts = dataclasses.asdict(spec)
+    facts["network"] = dict(spec.network)
+    return facts
+
+
+def spec_from_json(facts: Mapping[str, Any]) -> Spec:
+    """The inverse of :func:`spec_to_json`; unknown names are an error, because ignoring one could change scores."""
+    known = {f.name for f in dataclasses.fields(Spec)}
+    if unknown := sorted(set(facts) - known):
+        raise ValueError(f"unknown entries {unknown}")
+    values = dict(facts)
+    values["sampling"] = Sampling(**values["sampling"])
+    geometry = dict(values["geometry"])
+    geometry["size"] = tuple(geometry["size"])
+    values["geometry"] = Geometry(**geometry)
+    for name in ("mean", "std", "labels"):
+        values[name] = tuple(values[name])
+    if values.get("published") is not None:
+        values["published"] = Published(**values["published"])
+    return Spec(**values)
+
+
+def _unreadable(path: str | os.PathLike[str], error: OSError) -> ModelError:
+    return ModelError(
+        f"cannot read the weights {os.fspath(path)!r}: {error.strerror or error}",
+        hint="check the path given to --checkpoint; `vidact models list` names the weights vidact knows",
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

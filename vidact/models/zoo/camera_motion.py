@@ -1,0 +1,43 @@
+"""The weights that ship inside vidact: camera motion and shot transitions."""
+
+from __future__ import annotations
+
+from vidact.models.zoo.entry import Entry
+from vidact.records import Geometry, Sampling, Spec
+
+LABELS = (
+    "static",
+    "pan-left",
+    "pan-right",
+    "tilt-up",
+    "tilt-down",
+    "zoom-in",
+    "zoom-out",
+    "roll-clockwise",
+    "roll-counterclockwise",
+    "shake",
+    "cut",
+    "fade",
+)
+
+ENTRIES = (
+    Entry(
+        spec=Spec(
+            name="attention-r3d-10.camera-motion-1",
+            architecture="attention-r3d-10",
+            sampling=Sampling(frames=16, stride=1, fps=12.0),
+            geometry=Geometry(size=(96, 96), resize="squash", short_side=96),
+            mean=(0.5, 0.5, 0.5),
+            std=(0.25, 0.25, 0.25),
+            labels=LABELS,
+            classes=len(LABELS),
+            licence="Apache-2.0",
+            notes="Camera motion and shot transitions only; it does not know human actions.",
+        ),
+        family="Attention-R3D",
+        source="bundled:attention-r3d-10.camera-motion-1.safetensors",
+        sha256="",
+        size=0,
+        tested=True,
+    ),
+)

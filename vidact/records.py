@@ -1,0 +1,231 @@
+"""The facts that travel between rooms: frozen dataclasses without behaviour worth a test of its own.
+
+Nothing here imports numpy at run time, torch or pyarrow, so that every room, and ``vidact --help``, may import it.
+Times are float64 seconds from the first presented frame, ends are exclusive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Status = Literal["ok", "partial", "failed"]
+Columns = dict[str, Any]
+"""Rows as columns: name → numpy array or list, all of one length. What a task hands to the store."""
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """One input file, before it is opened.
+
+    ``video`` is its identity in every table (relative to the root, ``/``-separated, reversible escapes for bytes that are
+    not UTF-8); ``path`` is what the operating system opens. ``size`` (bytes) and ``mtime_ns`` are None when the file is
+    missing; ``error`` is set when it must not be opened at all (missing, a FIFO, a directory): (kind, message).
+    """
+
+    video: str
+    path: str
+    size: int | None
+    mtime_ns: int | None
+    error: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFacts:
+    """What the packet index says about a video: the columns of the same names in the table ``videos``.
+
+    ``duration`` and ``start_time`` in seconds, ``fps`` the average rate, ``rotation`` in degrees clockwise as shown
+    (0, 90, 180, 270); ``width`` and ``height`` as shown, i.e. after rotation; ``frames`` presented frames.
+    """
+
+    duration: float
+    start_time: float
+    fps: float
+    width: int
+    height: int
+    rotation: int
+    codec: str
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a clip is sampled: ``frames`` pictures, ``stride`` frames apart, at the ``fps`` the weights were trained at."""
+
+    frames: int
+    stride: int
+    fps: float
+
+    @property
+    def seconds(self) -> float:
+        """Length of one clip in seconds."""
+        return self.frames * self.stride / self.fps
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """From a frame as shown to the picture a network sees.
+
+    ``resize="squash"`` scales the whole frame to ``size`` (height, width) and forgets its aspect ratio;
+    ``resize="short-side"`` scales the short side to ``short_side`` pixels and cuts crops of ``size`` out of it.
+    """
+
+    size: tuple[int, int]
+    resize: Literal["squash", "short-side"] = "short-side"
+    short_side: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A score from the literature, never without the protocol it was reached with."""
+
+    top1: float | None
+    top5: float | None
+    protocol: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """Everything a set of weights needs to be used as it was trained.
+
+    ``name`` is ``architecture.weights``. ``mean`` and ``std`` are per channel for pixels scaled to 0..1. ``labels`` may be
+    empty (then rows say ``class 17``). ``activation`` turns logits into the scores of the output. ``average`` says whether
+    views are averaged as scores or as logits. ``network`` holds the constructor's arguments (depth, width, …).
+    """
+
+    name: str
+    architecture: str
+    sampling: Sampling
+    geometry: Geometry
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    labels: tuple[str, ...]
+    classes: int
+    activation: Literal["softmax", "sigmoid"] = "softmax"
+    average: Literal["scores", "logits"] = "scores"
+    feature_dimension: int = 0
+    licence: str = ""
+    published: Published | None = None
+    network: Mapping[str, Any] = field(default_factory=dict)
+    notes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One clip of a video: seconds, and whether its last frame had to be repeated to fill it."""
+
+    index: int
+    start: float
+    end: float
+    padded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A stretch of one video decoded and scored together: the rows (clip × crop, or feature rows) ``first`` to ``last``.
+
+    ``last`` is exclusive. ``seek`` is the seconds of the key frame decoding starts from.
+    """
+
+    number: int
+    first: int
+    last: int
+    seek: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A label of a clip, or of the whole video when ``clip`` is None. ``rank`` starts at 1."""
+
+    video: str
+    clip: int | None
+    start: float
+    end: float
+    rank: int
+    label_id: int
+    label: str
+    score: float
+    padded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of time with a label."""
+
+    video: str
+    start: float
+    end: float
+    label_id: int
+    label: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one video: its row in ``videos`` and its rows in the detail table, as columns.
+
+    ``row`` holds every column of the table ``videos`` by name; ``details`` is empty for a failed video.
+    """
+
+    video: Video
+    row: Mapping[str, Any]
+    details: Columns
+
+    @property
+    def status(self) -> Status:
+        status: Status = self.row["status"]
+        return status
+
+
+def frozen(default: Any = None) -> Any:
+    """A RunSettings field that may not change during the life of a run folder."""
+    return field(default=default, metadata={"frozen": True})
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """All settings of one run, built once from the command line. Which are frozen is an attribute of the field.
+
+    ``auto`` values (dtype, …) are resolved before this is built and their result is what is frozen.
+    """
+
+    command: str = frozen("classify")
+    model: str = frozen("")
+    checkpoint: str = ""
+    weights_hash: str = frozen("")
+    labels_hash: str = frozen("")
+    clip_seconds: float | None = frozen()
+    stride_seconds: float | None = frozen()
+    views: str | None = frozen()
+    protocol: str = frozen("clips")
+    top_k: int = frozen(5)
+    threshold: float = frozen(0.0)
+    dtype: str = frozen("float32")
+    decoder: str = frozen("auto")
+    format: str = frozen("parquet")
+    schema: int = frozen(1)
+    root: str = frozen("")
+    inputs: tuple[str, ...] = ()
+    device: str = "cpu"
+    workers: int = 1
+    decoders: int = 1
+    batch_size: int = 8
+    limit: int | None = None
+    max_runtime: float | None = None
+    address: str | None = None
+    retry_failed: bool = False
+    log_file: str | None = None
+
+    def frozen_values(self) -> dict[str, Any]:
+        """The settings a rerun on the same folder must repeat, by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.metadata.get("frozen")}
+
+
+if TYPE_CHECKING:
+    Frames = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+    """uint8 pictures, (…, T, H, W, 3), RGB."""

@@ -1,0 +1,1 @@
+"""What stands on disk: schemas, parts, run folders and path lists."""

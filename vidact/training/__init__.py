@@ -1,0 +1,1 @@
+"""Training of recognisers on a user's own videos."""
