@@ -1,0 +1,193 @@
+"""Which files are the videos of a run, and what each of them is called.
+
+Walks directories, expands patterns the shell left alone and gives every file its identity: the path relative to the
+run's root. It stats files and never opens one, so a FIFO or a half-dead mount cannot hang it, and it knows nothing of
+what is inside them: text named ``.mp4`` is a video here and fails later, as a row.
+"""
+
+from __future__ import annotations
+
+import errno
+import glob
+import os
+import re
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from vidact.errors import UsageError
+from vidact.records import Video
+
+SUFFIXES: frozenset[str] = frozenset(
+    {
+        *(".3g2", ".3gp", ".amv", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".h264", ".hevc", ".ivf", ".m1v"),
+        *(".m2t", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpe", ".mpeg", ".mpg", ".mpv"),
+        *(".mts", ".mxf", ".nut", ".ogm", ".ogv", ".qt", ".rm", ".rmvb", ".tod", ".tp", ".trp", ".ts", ".vob", ".webm"),
+        *(".wmv", ".y4m"),
+    }
+)
+"""Endings (lower case) by which a search through a directory knows a video. Named explicitly, a file may end in
+anything."""
+
+_KINDS = {
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFDIR: "a directory",
+}
+_MAGIC = re.compile(r"[*?\[]")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+_ESCAPE = re.compile(rb"\\(?:(\\)|x([0-9a-f]{2}))?")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The videos of a run, sorted by identity, and what was passed over.
+
+    ``root`` is the absolute directory identities are relative to. ``skipped`` holds (path, reason) for things met in
+    a search that look like videos or directories but cannot be used: unreadable directories, dangling links, FIFOs,
+    patterns that match nothing. They are no rows; they are worth a word to the user.
+    """
+
+    root: str
+    videos: list[Video]
+    skipped: list[tuple[str, str]]
+
+
+def find(inputs: Sequence[str], *, root: str | None = None, listed: Sequence[str | bytes] = ()) -> Found:
+    """Find the videos of ``inputs`` (files, directories, patterns) and of ``listed`` (entries of list files).
+
+    Whatever is named explicitly or listed gets a row, with ``error`` set if it is missing or no regular file; a
+    directory is searched when it is an input and is an error when it is listed. One path is one row, however often it
+    is named. Raises UsageError when there is nothing to look at, or an input is a URL.
+    """
+    if not inputs and not listed:
+        raise UsageError("No input was given.", hint="vidact classify DIRECTORY")
+    skipped: list[tuple[str, str]] = []
+    named = [_absolute(path) for given in inputs for path in _expand(given, skipped)]
+    entries = [_absolute(os.fsdecode(entry)) for entry in listed]
+    directories = {path for path in named if os.path.isdir(path)}
+    base = _absolute(root) if root else _root(named, entries, directories)
+
+    files: dict[str, os.stat_result | tuple[str, str]] = {}
+    for path in named:
+        if path in directories:
+            files.update(_search(path, skipped))
+        else:
+            files[path] = _look(path)
+    for path in entries:
+        files.setdefault(path, _look(path))
+    prefix = base if base.endswith(os.sep) else base + os.sep
+    videos = [_video(path, prefix, known) for path, known in files.items()]
+    videos.sort(key=lambda video: video.video)
+    return Found(base, videos, skipped)
+
+
+def escape(path: str | bytes) -> str:
+    r"""Name a path in plain Unicode, reversibly: a backslash becomes ``\\``, a byte that is not UTF-8 ``\xNN``."""
+    if isinstance(path, str):
+        if path.isascii() and "\\" not in path:
+            return path
+        try:
+            raw = os.fsencode(path)
+        except UnicodeEncodeError:
+            # A lone surrogate, perhaps from a JSON list: no file is called that, but its row must be called something.
+            raw = path.encode("utf-8", "surrogatepass")
+    else:
+        raw = path
+    return raw.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
+
+
+def unescape(video: str) -> bytes:
+    """Undo ``escape``: the bytes of the path. Raises ValueError on a backslash that ``escape`` would not have
+    written."""
+
+    def plain(match: re.Match[bytes]) -> bytes:
+        backslash, code = match.groups()
+        if backslash is None and code is None:
+            raise ValueError(f"{video!r} is not an escaped path: there is a lone backslash at byte {match.start()}.")
+        return b"\\" if backslash else bytes((int(code, 16),))
+
+    return _ESCAPE.sub(plain, video.encode())
+
+
+def _expand(given: str, skipped: list[tuple[str, str]]) -> Iterator[str]:
+    """One input as the paths it stands for. A file that is really called ``a[1].mp4`` wins over the pattern."""
+    if not given:
+        raise UsageError("An input is an empty string.", hint="vidact classify DIRECTORY")
+    if os.path.lexists(given) or "\0" in given:
+        yield given
+    elif _URL.match(given):
+        raise UsageError(f"{given!r} is a URL; vidact reads local files.", hint="download it first, or mount it")
+    elif _MAGIC.search(given):
+        matches = sorted(glob.iglob(given, recursive=True))
+        if not matches:
+            skipped.append((given, "the pattern matches nothing"))
+        yield from matches
+    else:
+        yield given
+
+
+def _absolute(path: str) -> str:
+    """An absolute path without ``.``, ``//`` or ``..``; links keep their names except in front of a ``..``."""
+    path = os.path.join(os.getcwd(), path)
+    parts = path.split(os.sep)
+    if ".." in parts:
+        # Behind a link, `link/..` is not the folder the link lies in: only the file system knows what it is.
+        cut = len(parts) - parts[::-1].index("..")
+        path = os.path.join(os.path.realpath(os.sep.join(parts[:cut]) or os.sep), *parts[cut:])
+    return os.path.normpath(path)
+
+
+def _root(named: Sequence[str], listed: Sequence[str], directories: set[str]) -> str:
+    """The single directory given, or the common parent of everything given."""
+    parents = {path if path in directories else os.path.dirname(path) for path in (*named, *listed)}
+    return os.path.commonpath(parents) if parents else os.getcwd()
+
+
+def _search(top: str, skipped: list[tuple[str, str]]) -> Iterator[tuple[str, os.stat_result | tuple[str, str]]]:
+    """Regular files with a video's suffix below ``top``, each stat'ed once. Links to directories are not followed."""
+    stack = [top]
+    while stack:
+        folder = stack.pop()
+        try:
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        stack.append(entry.path)
+                    elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+                        known = _look(entry.path)
+                        if isinstance(known, os.stat_result):
+                            yield entry.path, known
+                        elif not entry.is_symlink() or not os.path.isdir(entry.path):
+                            skipped.append((entry.path, known[1]))
+        except OSError as error:
+            reason = f"the directory cannot be listed: {error.strerror}"
+            if folder == top:
+                yield folder, ("NotReadable", reason)
+            else:
+                skipped.append((folder, reason))
+
+
+def _look(path: str) -> os.stat_result | tuple[str, str]:
+    """The stat of a regular file (links followed), or why it must not be opened: (kind, message)."""
+    try:
+        found = os.stat(path)
+    except ValueError as error:  # a NUL byte, or a lone surrogate
+        return "NotFound", f"no file can have this name: {error}"
+    except OSError as error:
+        kind = {errno.ELOOP: "SymlinkLoop", errno.EACCES: "NotReadable"}.get(error.errno or 0, "NotFound")
+        return kind, error.strerror or str(error)
+    if stat.S_ISREG(found.st_mode):
+        return found
+    return "NotAFile", f"it is {_KINDS.get(stat.S_IFMT(found.st_mode), 'no regular file')}"
+
+
+def _video(path: str, prefix: str, known: os.stat_result | tuple[str, str]) -> Video:
+    name = path[len(prefix) :] if path.startswith(prefix) else path
+    if os.sep != "/":
+        name = name.replace(os.sep, "/")
+    if isinstance(known, os.stat_result):
+        return Video(escape(name), path, known.st_size, known.st_mtime_ns)
+    return Video(escape(name), path, None, None, known)
