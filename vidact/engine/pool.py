@@ -1,0 +1,272 @@
+"""Workers as Ray actors: of a private Ray on this machine, or of a cluster. The only file that knows Ray.
+
+A private Ray is invisible: it has its own random token, its own temporary folder, no dashboard, and none of what its
+servers print reaches the user.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import secrets
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from vidact import __version__
+from vidact.engine.local import BlocksLost, Call, Kind, Load, Worker, WorkerDied
+from vidact.engine.scratch import Scratch
+from vidact.engine.worker import Decoder, Scorer
+from vidact.errors import RunError
+
+STARTS = 3
+"""Times a private Ray is started before the run is given up."""
+NODE_SECONDS = 180.0
+"""Seconds a node of a cluster may take to say what it runs."""
+
+
+class RayPool:
+    """Workers as Ray actors. A private Ray is started in the background when the pool is made.
+
+    ``address`` joins a running cluster instead; its token is the user's (RAY_AUTH_MODE, RAY_AUTH_TOKEN).
+    """
+
+    def __init__(self, load: Load, *, address: str | None = None, store_bytes: int | None = None) -> None:
+        self.load, self._address = load, address
+        self._store_bytes = store_bytes or max(128 << 20, int(1.5 * load.budget))
+        self._scratch = Scratch() if address is None else None
+        self.scratch = self._scratch.path if self._scratch else None
+        self._task: Any = None
+        self._actors: dict[str, Any] = {}
+        self._error: Exception | None = None
+        self._begun, self._ended = threading.Event(), threading.Event()
+        self._spawn(STARTS)
+
+    def __enter__(self) -> RayPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _spawn(self, tries: int) -> None:
+        threading.Thread(target=self._begin, args=(tries,), name="vidact-ray", daemon=True).start()
+
+    def _begin(self, tries: int) -> None:
+        """Start or join Ray, then live as long as it does: Ray's servers die with the thread that started them."""
+        try:
+            ray = _import_ray(private=self._address is None)
+            if ray.is_initialized():
+                raise RunError("Ray is already running in this process", hint="use workers=0, or a process of its own")
+            if self._address is None:
+                self._start_private(ray)
+            else:
+                self._join(ray, self._address)
+            self._task = ray.put(self.load.task)
+            self._actors = {"decoder": ray.remote(Decoder), "scorer": ray.remote(Scorer)}
+        except Exception as error:  # carried over to the thread that waits in _ready
+            if tries > 1 and self._address is None and not isinstance(error, RunError):
+                self._spawn(tries - 1)  # on a busy machine Ray may need longer than the 30 s it allows itself
+            else:
+                self._error = error
+                self._begun.set()
+        else:
+            self._begun.set()
+        # A failed start waits too: what it left running must not die under this process while it lives.
+        self._ended.wait()
+
+    def _start_private(self, ray: Any) -> None:
+        split = self.load.split
+        with _same_modules():
+            ray.init(
+                address="local",
+                num_cpus=max(1, min(split.decoders + split.scorers, 4)),  # workers Ray starts in advance, not a limit
+                num_gpus=split.scorers if split.device == "cuda" else 0,
+                object_store_memory=self._store_bytes,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                _temp_dir=self.scratch,
+                _node_ip_address="127.0.0.1",
+            )
+
+    def _join(self, ray: Any, address: str) -> None:
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+            raise RunError(
+                f"cannot join the Ray cluster at {address}: {_first_line(error)}",
+                hint="check --address, and that RAY_AUTH_MODE and RAY_AUTH_TOKEN are those of the cluster",
+            ) from error
+        here = {"Python": platform.python_version(), "ray": ray.__version__, "vidact": __version__}
+        strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
+        asked = {
+            node["NodeManagerAddress"]: ray.remote(_versions)
+            .options(num_cpus=0, scheduling_strategy=strategy(node["NodeID"], soft=False))
+            .remote()
+            for node in ray.nodes()
+            if node["Alive"]
+        }
+        for node, answer in asked.items():
+            try:
+                there = ray.get(answer, timeout=NODE_SECONDS)
+            except ray.exceptions.RayError as error:
+                raise RunError(
+                    f"the node {node} cannot run vidact: {_first_line(error)}",
+                    hint="install the same vidact on every node",
+                ) from error
+            for name, version in here.items():
+                if there[name] != version:
+                    raise RunError(
+                        f"the node {node} has {name} {there[name]}, this machine has {version}",
+                        hint="install the same versions on every node",
+                    )
+
+    def _ready(self) -> Any:
+        self._begun.wait()
+        if self._error is not None:
+            raise self._error if isinstance(self._error, RunError) else _not_started(self._error)
+        import ray
+
+        if threading.current_thread() is threading.main_thread():
+            # Ray's own handler would print a stack on SIGTERM; put back what the program had asked for.
+            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
+        return ray
+
+    def start(self, kind: Kind) -> Worker:
+        """Start an actor. Its process comes up while the driver goes on; ask ``hello`` to know when."""
+        self._ready()
+        load, split = self.load, self.load.split
+        threads = split.score_threads if kind == "scorer" else split.decode_threads
+        size = load.batch if kind == "scorer" else load.block_rows
+        # On this machine the split is the plan and Ray only starts processes; a cluster places them by what they need.
+        needs: dict[str, Any] = {"num_cpus": 0, "max_restarts": 0, "max_task_retries": 0}
+        if self._address is not None:
+            needs |= {"num_cpus": threads, "scheduling_strategy": "SPREAD"}
+        if kind == "scorer" and split.device == "cuda":
+            needs["num_gpus"] = 1
+        return Worker(kind, self._actors[kind].options(**needs).remote(self._task, size, threads))
+
+    def submit(self, worker: Worker, method: str, *arguments: Any) -> Call:
+        """Send a call. Blocks among the arguments are references: the pictures go from worker to worker."""
+        function = getattr(worker.handle, method)
+        if method == "next":
+            return Call(worker, *function.options(num_returns=2).remote(*arguments))
+        return Call(worker, function.remote(*arguments))
+
+    def wait(self, calls: Sequence[Call], timeout: float) -> list[Call]:
+        """Calls that have an answer; at least one, unless the time (seconds) runs out first."""
+        import ray
+
+        by_ref = {call.value: call for call in calls}
+        ready, rest = ray.wait(list(by_ref), num_returns=1, timeout=timeout)
+        if ready and rest:
+            ready += ray.wait(rest, num_returns=len(rest), timeout=0)[0]
+        return [by_ref[ref] for ref in ready]
+
+    def result(self, call: Call) -> Any:
+        """What the call returned. WorkerDied, BlocksLost, or the worker's own exception."""
+        import ray
+        from ray import exceptions
+
+        try:
+            return ray.get(call.value)
+        except exceptions.OutOfMemoryError as error:
+            raise WorkerDied("the machine ran out of memory and Ray ended it") from error
+        except (exceptions.RayActorError, exceptions.WorkerCrashedError, exceptions.NodeDiedError) as error:
+            raise WorkerDied(_cause(str(error))) from error
+        except exceptions.ObjectLostError as error:
+            raise BlocksLost(_first_line(error)) from error
+        except exceptions.RayTaskError as error:
+            if isinstance(error.cause, exceptions.ObjectLostError):
+                raise BlocksLost(_first_line(error.cause)) from error
+            raise (error.cause or error) from error
+
+    def kill(self, worker: Worker) -> None:
+        """End a worker from outside, whatever it is doing. It is not restarted."""
+        import ray
+
+        ray.kill(worker.handle, no_restart=True)
+        if worker.pid is not None and self._address is None:
+            try:
+                os.kill(worker.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+    def close(self) -> None:
+        """End every worker and the private Ray, and remove its temporary folder."""
+        self._begun.wait()
+        import ray
+
+        if self._error is None:
+            ray.shutdown()
+        self._ended.set()
+        if self._scratch is not None:
+            self._scratch.close()
+
+
+_TOKEN = secrets.token_hex(32)
+"""One token for this process; Ray reads it once, when it is imported."""
+
+
+def _import_ray(*, private: bool) -> Any:
+    """Import Ray with the environment it needs to be quiet, private and out of the way."""
+    os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"  # under `uv run` it would install an environment for each worker
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_IGNORE_UNHANDLED_ERRORS"] = "1"  # answers of a worker that was killed are never asked for
+    os.environ["RAY_DISABLE_FAILURE_SIGNAL_HANDLER"] = "1"  # it prints a stack on SIGTERM
+    if private:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = _TOKEN
+        os.environ.pop("RAY_ADDRESS", None)
+    import ray
+    from ray._private import worker
+
+    # Ray prints a paragraph on stdout for every worker that dies, whatever log_to_driver says. A death is a row here.
+    worker._worker_logs_enabled = False
+    return ray
+
+
+@contextmanager
+def _same_modules() -> Iterator[None]:
+    """Processes started meanwhile find modules exactly where this one does."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONPATH"]
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
+
+
+def _versions() -> dict[str, str]:
+    """What runs on a node of a cluster."""
+    import ray
+
+    return {"Python": platform.python_version(), "ray": str(ray.__version__), "vidact": __version__}
+
+
+def _not_started(error: BaseException) -> RunError:
+    return RunError(
+        f"Ray could not be started: {type(error).__name__}: {_first_line(error)}",
+        hint="--workers 0 runs in one process without Ray; VIDACT_DEBUG=1 shows where it failed",
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def _cause(text: str) -> str:
+    """The telling sentence of Ray's page about a death."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if "creation task" in text:
+        return lines[-1][:300]
+    for mark in ("Worker exit detail:", "error_message:", "The actor is dead because"):
+        if mark in text:
+            return text.split(mark, 1)[1].strip().split(". Some common causes")[0].split("\n")[0][:300]
+    return lines[0][:300] if lines else "its process ended"

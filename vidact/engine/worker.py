@@ -1,0 +1,323 @@
+"""What runs inside a decode process and inside a model process: plain classes, usable in or out of Ray.
+
+They know how to read units and score blocks, never where they run, who asks or what is committed. Whatever goes wrong
+with one video comes back as data (``Failure``); only a dying process is an error of the pool.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import time
+import traceback
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from vidact.errors import VidactError, VideoError
+from vidact.records import Chunk, Columns, Video, VideoFacts
+
+HEARTBEAT = 1.0
+"""Seconds after which a decoder answers with what it has, so that slow and hung can be told apart."""
+OPENED = 2
+"""Opened videos a decoder keeps, so that the chunks of one long video do not index it again and again."""
+
+
+class Outline(Protocol):
+    """What the driver keeps of an open video: small, and all that ``finish`` needs besides the scores."""
+
+    @property
+    def facts(self) -> VideoFacts: ...
+    @property
+    def rows(self) -> int: ...
+
+
+class Opened(Protocol):
+    """An open video in a decode process. Never leaves it."""
+
+    @property
+    def outline(self) -> Any: ...
+    @property
+    def chunks(self) -> Sequence[Chunk]: ...
+
+
+class Row(Protocol):
+    """One row decoded: its number and its pictures, uint8 (views, T, h, w, 3)."""
+
+    @property
+    def row(self) -> int: ...
+    @property
+    def frames(self) -> np.ndarray[Any, np.dtype[np.uint8]]: ...
+
+
+class Reader(Protocol):
+    """Gives rows in ascending order; rows that cannot be decoded are left out."""
+
+    decoder: str
+
+    def __iter__(self) -> Iterator[Row]: ...
+
+
+class Task(Protocol):
+    """What to do with one video. Picklable and cheap; ``item`` is the shape (T, h, w, 3) of one model input."""
+
+    @property
+    def item(self) -> tuple[int, ...]: ...
+    @property
+    def views(self) -> int: ...
+    def open(self, video: Video) -> Any: ...
+    def read(self, opened: Any, chunk: Chunk, threads: int) -> AbstractContextManager[Any]: ...
+    def load(self, threads: int) -> Any: ...
+    def score(self, model: Any, frames: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, Any]: ...
+    def finish(self, outline: Any, scores: np.ndarray[Any, Any], present: np.ndarray[Any, Any]) -> Columns: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Work for one decoder: a few small videos one after the other, or one chunk of a long one."""
+
+    number: int
+    videos: tuple[Video, ...]
+    chunk: Chunk | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong, as data: the columns ``error``, ``error_message`` and ``stage``."""
+
+    kind: str
+    message: str
+    stage: str
+    trace: str = ""
+
+    @classmethod
+    def of(cls, error: Exception, stage: str) -> Failure:
+        """A VideoError keeps its own kind and stage; any other exception is named by its class."""
+        if isinstance(error, VideoError):
+            return cls(error.kind, error.message, error.stage)
+        message = error.message if isinstance(error, VidactError) else str(error) or type(error).__name__
+        return cls(type(error).__name__, message, stage, traceback.format_exc())
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A video was opened: as it is on disk now, its outline and, when it is long, the chunks to hand out."""
+
+    slot: int
+    video: Video
+    outline: Any
+    chunks: tuple[Chunk, ...]
+
+
+@dataclass(slots=True)
+class Report:
+    """What one ``next`` tells the driver. ``slots`` and ``rows`` say whose row stands at each place of the block."""
+
+    unit: int
+    seen: list[Seen] = field(default_factory=list)
+    failed: list[tuple[int, Failure]] = field(default_factory=list)
+    ended: list[tuple[int, str]] = field(default_factory=list)
+    seconds: dict[int, float] = field(default_factory=dict)
+    slots: list[int] = field(default_factory=list)
+    rows: list[int] = field(default_factory=list)
+    done: bool = False
+
+
+Block = np.ndarray[Any, np.dtype[np.uint8]]
+Step = tuple[int, Row | None]
+
+
+class Decoder:
+    """Reads units, one after the other, a block of rows at a time. The pictures never leave as anything but uint8."""
+
+    def __init__(self, task: Task, block_rows: int, threads: int, *, own_process: bool = True) -> None:
+        if own_process:
+            # Before any library that looks for a GPU: a decoder holds no device memory.
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
+        self._task, self._block_rows, self._threads = task, block_rows, threads
+        self._waiting: deque[Unit] = deque()
+        self._steps: Iterator[Step] | None = None
+        self._report = Report(-1)
+        self._opened: OrderedDict[tuple[object, ...], Any] = OrderedDict()
+
+    def hello(self) -> int:
+        """The process id, so that the driver can kill it whatever it is doing."""
+        return os.getpid()
+
+    def next(self, unit: Unit | None = None) -> tuple[Report | None, Block | None]:
+        """Take a unit if one is given, then read on: until the block is full, the unit ends or a heartbeat is due.
+
+        None, None when there is nothing to read. The block is uint8 (rows, views, T, h, w, 3).
+        """
+        if unit is not None:
+            self._waiting.append(unit)
+        if self._steps is None:
+            if not self._waiting:
+                return None, None
+            unit = self._waiting.popleft()
+            self._report, self._steps = Report(unit.number), self._read(unit)
+        report = self._report
+        block = self._fill(report, self._steps)
+        self._report = Report(report.unit)
+        if report.done:
+            self._steps = None
+        return report, block
+
+    def _fill(self, report: Report, steps: Iterator[Step]) -> Block | None:
+        block: Block | None = None
+        started = clock = time.monotonic()
+        for slot, row in steps:
+            if row is not None:
+                if block is None:
+                    block = np.empty((self._block_rows, *row.frames.shape), np.uint8)
+                block[len(report.rows)] = row.frames
+                report.slots.append(slot)
+                report.rows.append(row.row)
+            now = time.monotonic()
+            report.seconds[slot] = report.seconds.get(slot, 0.0) + now - clock
+            clock = now
+            if len(report.rows) == self._block_rows or now - started > HEARTBEAT:
+                break
+        else:
+            report.done = True
+        return None if block is None else block[: len(report.rows)]
+
+    def _read(self, unit: Unit) -> Iterator[Step]:
+        """Every video of the unit in turn. Notes what happens in the current report; yields after each step."""
+        for slot, video in enumerate(unit.videos):
+            try:
+                opened, video = self._open(video, unit.chunk is not None)
+                chunks = tuple(opened.chunks)
+                if unit.chunk is None:
+                    self._report.seen.append(Seen(slot, video, opened.outline, chunks))
+                if unit.chunk is not None or len(chunks) == 1:
+                    yield slot, None
+                    with self._task.read(opened, unit.chunk or chunks[0], self._threads) as reader:
+                        for row in reader:
+                            yield slot, row
+                    _unchanged(video)
+                    self._report.ended.append((slot, reader.decoder))
+            except Exception as error:  # one video: whatever it is, it becomes a row
+                self._report.failed.append((slot, Failure.of(error, "decode")))
+            yield slot, None
+
+    def _open(self, video: Video, again: bool) -> tuple[Any, Video]:
+        if video.error is not None:
+            raise VideoError(*video.error, stage="find")
+        size, mtime_ns = _stat(video)
+        if again and (size, mtime_ns) != (video.size, video.mtime_ns):
+            raise _changed(video)
+        video = replace(video, size=size, mtime_ns=mtime_ns)
+        key = (video.path, size, mtime_ns)
+        if key not in self._opened:
+            opened = self._task.open(video)
+            if len(opened.chunks) <= 1:
+                return opened, video
+            self._opened[key] = opened
+            while len(self._opened) > OPENED:
+                self._opened.popitem(last=False)
+        self._opened.move_to_end(key)
+        return self._opened[key], video
+
+    def finish(self, jobs: Sequence[tuple[Any, Any, np.ndarray[Any, Any]]]) -> bytes:
+        """Scores → rows of the detail table, for several videos: a pickled list of Columns or Failure.
+
+        Pickled here because thousands of small arrays cross a process border far cheaper as one piece.
+        """
+        return pickle.dumps([self._finish(*job) for job in jobs], protocol=5)
+
+    def _finish(self, outline: Any, scores: Any, present: np.ndarray[Any, Any]) -> Columns | Failure:
+        try:
+            if isinstance(scores, Stored):
+                scores = np.memmap(scores.path, np.float32, "r", shape=scores.shape)
+            return self._task.finish(outline, scores, present)
+        except Exception as error:  # one video: whatever it is, it becomes a row
+            return Failure.of(error, "finish")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """Scores too large to send: a file of float32 both processes can map."""
+
+    path: str
+    shape: tuple[int, ...]
+
+
+def _stat(video: Video) -> tuple[int, int]:
+    try:
+        found = os.stat(video.path)
+    except OSError as error:
+        kind = "NotFound" if isinstance(error, FileNotFoundError) else "Unreadable"
+        raise VideoError(kind, f"{video.video}: {error.strerror or error}", stage="index") from error
+    return found.st_size, found.st_mtime_ns
+
+
+def _unchanged(video: Video) -> None:
+    if _stat(video) != (video.size, video.mtime_ns):
+        raise _changed(video)
+
+
+def _changed(video: Video) -> VideoError:
+    return VideoError("StillChanging", f"{video.video} was changed while it was read", stage="decode")
+
+
+class Scorer:
+    """Holds a model and calls it with batches of one shape only, so that a score never depends on its neighbours."""
+
+    def __init__(self, task: Task, batch: int, threads: int) -> None:
+        self._task, self._batch, self._threads = task, batch, threads
+        self._model: Any = None
+        self._frames: Block = np.zeros((batch, *task.item), np.uint8)
+
+    def hello(self) -> int:
+        """The process id."""
+        return os.getpid()
+
+    def load(self) -> VidactError | Failure | None:
+        """Load the model, once. None when it is ready."""
+        try:
+            self._model = self._task.load(self._threads)
+        except VidactError as error:
+            return error
+        except Exception as error:  # told to the driver, which ends the run
+            return Failure.of(error, "model")
+        return None
+
+    def score(
+        self, pieces: Sequence[tuple[int, int, int]], *blocks: Block
+    ) -> tuple[np.ndarray[Any, Any], float] | VidactError | Failure:
+        """Score items ``first`` to ``last`` of block ``number``, in turn; float32 (items, …) and the seconds it took.
+
+        An item is one view of one row. The last batch is filled up with zeros.
+        """
+        started = time.monotonic()
+        found: list[np.ndarray[Any, Any]] = []
+        try:
+            for count in self._batches(pieces, blocks):
+                scores = np.asarray(self._task.score(self._model, self._frames), np.float32)
+                found.append(scores[:count].copy())
+        except VidactError as error:
+            return error
+        except Exception as error:  # a model fails for every batch alike: told to the driver, which ends the run
+            return Failure.of(error, "model")
+        return np.concatenate(found), time.monotonic() - started
+
+    def _batches(self, pieces: Iterable[tuple[int, int, int]], blocks: Sequence[Block]) -> Iterator[int]:
+        """Fill ``_frames`` batch by batch; yields how many of its places are taken."""
+        taken = 0
+        for number, first, last in pieces:
+            items = blocks[number].reshape(-1, *self._frames.shape[1:])
+            while first < last:
+                count = min(last - first, self._batch - taken)
+                self._frames[taken : taken + count] = items[first : first + count]
+                first, taken = first + count, taken + count
+                if taken == self._batch:
+                    yield taken
+                    taken = 0
+        if taken:
+            self._frames[taken:] = 0
+            yield taken
