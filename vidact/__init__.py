@@ -9,12 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_model"]
+__all__ = ["__version__", "classify", "load_model"]
 
 if TYPE_CHECKING:
+    from vidact.engine.run import classify
     from vidact.models.build import load_model
 
-_HOMES = {"load_model": "vidact.models.build"}
+_HOMES = {"classify": "vidact.engine.run", "load_model": "vidact.models.build"}
 
 
 def __getattr__(name: str) -> Any:

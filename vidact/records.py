@@ -116,6 +116,46 @@ class Spec:
 
 
 @dataclass(frozen=True, slots=True)
+class Contract:
+    """The features a localizer was trained on, and therefore the only ones it can read.
+
+    Row i sees ``window`` frames and is centred at frame i × ``stride`` + ``offset`` of a video played at ``fps`` frames a
+    second (``"native"``: the video's own rate). ``dimension`` is the length of a row; ``backbone`` and ``weights`` name what
+    made it, ``flow`` says whether optical flow is part of it, ``normalisation`` what was done to the rows afterwards.
+    """
+
+    fps: float | Literal["native"]
+    window: int
+    stride: int
+    offset: float
+    dimension: int
+    backbone: str
+    weights: str = ""
+    flow: bool = False
+    normalisation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalizerSpec:
+    """Everything a set of localizer weights needs to be used as it was trained.
+
+    ``network`` holds what its tensors do not tell; ``settings`` the inference settings by the project that published the
+    checkpoint (``original``, ``opentad``, ``mmaction2``, ``vidact``), as ``models/localization/settings.py`` reads them.
+    """
+
+    name: str
+    architecture: str
+    contract: Contract
+    classes: int
+    labels: tuple[str, ...] = ()
+    licence: str = ""
+    published: str = ""
+    network: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    notes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Clip:
     """One clip of a video: seconds, and whether its last frame had to be repeated to fill it."""
 
@@ -163,6 +203,23 @@ class Segment:
     label_id: int
     label: str
     score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """What a localizer found in one video, best first, as numpy arrays of one length.
+
+    ``start`` and ``end`` in float64 seconds, ``score`` float32, ``label_id`` int32; ``label`` holds the names.
+    """
+
+    start: np.ndarray[Any, Any]
+    end: np.ndarray[Any, Any]
+    score: np.ndarray[Any, Any]
+    label_id: np.ndarray[Any, Any]
+    label: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.score)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import pickle
 import struct
+import sys
 from pathlib import Path
+from types import ModuleType
 
+import numpy as np
 import pytest
 import torch
 
@@ -76,6 +79,27 @@ def test_a_pickle_never_runs_code(tmp_path: Path) -> None:
     with pytest.raises(ModelError):
         weights.read_tensors(file)
     assert not (tmp_path / "owned").exists()
+
+
+def test_what_training_leaves_behind_is_inert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package, module = ModuleType("mmengine.logging"), ModuleType("mmengine.logging.history_buffer")
+
+    class HistoryBuffer:
+        def __init__(self) -> None:
+            self.history, self.last, self.how = np.arange(3.0), np.float64(2), {"mean": HistoryBuffer.mean}
+
+        def mean(self) -> float:
+            return float(self.history.mean())
+
+    HistoryBuffer.__module__, HistoryBuffer.__qualname__ = module.__name__, "HistoryBuffer"
+    HistoryBuffer.mean.__module__, HistoryBuffer.mean.__qualname__ = module.__name__, "HistoryBuffer.mean"
+    module.HistoryBuffer = HistoryBuffer  # type: ignore[attr-defined]
+    for name, content in (("mmengine", package), (package.__name__, package), (module.__name__, module)):
+        monkeypatch.setitem(sys.modules, name, content)
+    file = tmp_path / "a.pth"
+    torch.save({"message_hub": {"loss": HistoryBuffer()}, "state_dict": {"x": torch.ones(2)}}, file)
+    monkeypatch.undo()
+    assert weights.read_tensors(file)["state_dict"]["x"].tolist() == [1.0, 1.0]
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])

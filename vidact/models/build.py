@@ -11,24 +11,14 @@ import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vidact.errors import ModelError
 from vidact.models import weights, zoo
 from vidact.models.labels import read_labels
+from vidact.models.networks import NETWORKS
+from vidact.models.zoo import localizers
 from vidact.records import Spec
-
-if TYPE_CHECKING:
-    from vidact.models.recognizer import Recognizer
-
-# architecture → the module that builds it. A module offers from_state(architecture, state, options) → (network, state).
-NETWORKS: dict[str, str] = {
-    **{
-        f"{family}-{depth}": "vidact.models.recognition.attention_r3d"
-        for family in ("attention-r3d", "r3d-plain")
-        for depth in (10, 18, 34, 50)
-    },
-}
 
 _WRAPPERS = ("model_state", "state_dict_ema", "state_dict", "model", "module")
 _PREFIXES = ("module.", "_orig_mod.")
@@ -55,10 +45,11 @@ def describe(name: str | None, checkpoint: str | None = None, labels: str | None
         entry = zoo.resolve(name or zoo.DEFAULT)
         if entry is None:
             raise unknown(name or zoo.DEFAULT)
-        chosen = Chosen(entry.spec, _bundled_file(entry), entry.sha256)
+        chosen = Chosen(entry.described(), _bundled_file(entry), entry.sha256)
     if labels is None:
         return chosen
-    named = dataclasses.replace(chosen.spec, labels=read_labels(labels, chosen.spec.classes))
+    # Classes are 0 until a checkpoint that does not tell them is opened; load_model compares then.
+    named = dataclasses.replace(chosen.spec, labels=read_labels(labels, chosen.spec.classes or None))
     return dataclasses.replace(chosen, spec=named)
 
 
@@ -94,9 +85,12 @@ def _spec_of_file(name: str | None, checkpoint: str) -> Spec:
             hint="name it with --model (`vidact models list` shows the names)",
         )
     entry = zoo.resolve(name)
-    if entry is None:
+    if entry is not None:
+        return entry.described()
+    spec = zoo.spec_of(name, weights.key_names(checkpoint)) if name in NETWORKS else None
+    if spec is None:
         raise unknown(name)
-    return entry.spec
+    return spec
 
 
 def unknown(name: str) -> ModelError:
@@ -124,8 +118,8 @@ def load_model(
     device: str = "cpu",
     dtype: str = "float32",
     labels: str | Sequence[str] | None = None,
-) -> Recognizer:
-    """Build a network and load its weights strictly.
+) -> Any:
+    """Build a network and load its weights strictly: a ``Recognizer``, or a ``Localizer`` where the name is one's.
 
     ``name`` is ``architecture.weights`` or an architecture; ``checkpoint`` a file in any format the architecture was
     published in; ``labels`` a file or the names themselves. Raises ModelError, with the first keys that do not fit.
@@ -133,6 +127,11 @@ def load_model(
     from vidact.models.recognizer import Recognizer
 
     file = None if checkpoint is None else os.fspath(checkpoint)
+    if localizers.means(name):
+        from vidact.models import localizer
+
+        names = read_labels(labels) if isinstance(labels, str) else labels
+        return localizer.load(name, file, device=device, dtype=dtype, labels=names)
     chosen = describe(name, file, labels if isinstance(labels, str) else None)
     network, spec = load_network(chosen)
     if labels is not None and not isinstance(labels, str):
@@ -155,21 +154,33 @@ def load_network(chosen: Chosen) -> tuple[Any, Spec]:
     module = import_module(NETWORKS[chosen.spec.architecture])
     network, mapped = module.from_state(chosen.spec.architecture, state, chosen.spec.network)
     load_strictly(network, mapped, chosen.file)
-    return network, chosen.spec
+    return network, _with_classes(chosen.spec, getattr(network, "classes", chosen.spec.classes), chosen.file)
+
+
+def _with_classes(spec: Spec, classes: int, file: str) -> Spec:
+    """The spec with the classes of the network that was built; labels that do not fit them are refused."""
+    if spec.labels and len(spec.labels) != classes:
+        raise ModelError(
+            f"{file!r} has {classes} classes, {spec.name} has {len(spec.labels)} labels",
+            hint=f"give --labels FILE with {classes} names, or --model {spec.architecture} to go without names",
+        )
+    return dataclasses.replace(spec, classes=classes)
 
 
 def unwrap(loaded: Any, file: str) -> weights.State:
     """The state dict inside whatever wrappers training code put around it, without ``module.`` prefixes."""
     import torch
 
-    while isinstance(loaded, Mapping) and not _is_state(loaded):
+    while isinstance(loaded, Mapping):
         inner = next((key for key in _WRAPPERS if isinstance(loaded.get(key), Mapping)), None)
         if inner is None:
-            raise ModelError(
-                f"{file!r} holds no table of tensors; it holds {sorted(map(str, loaded))[:8]}",
-                hint="give a file with a state_dict",
-            )
+            break
         loaded = loaded[inner]
+    if isinstance(loaded, Mapping) and not any(isinstance(value, torch.Tensor) for value in loaded.values()):
+        raise ModelError(
+            f"{file!r} holds no table of tensors; it holds {sorted(map(str, loaded))[:8]}",
+            hint="give a file with a state_dict",
+        )
     if not isinstance(loaded, Mapping):
         raise ModelError(
             f"{file!r} holds a {type(loaded).__name__}, not a table of tensors", hint="give a file with a state_dict"
@@ -179,12 +190,6 @@ def unwrap(loaded: Any, file: str) -> weights.State:
         if state and all(key.startswith(prefix) for key in state):
             state = {key[len(prefix) :]: value for key, value in state.items()}
     return state
-
-
-def _is_state(loaded: Mapping[Any, Any]) -> bool:
-    import torch
-
-    return bool(loaded) and any(isinstance(value, torch.Tensor) for value in loaded.values())
 
 
 def load_strictly(network: Any, state: weights.State, file: str) -> None:

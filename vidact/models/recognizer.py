@@ -51,8 +51,17 @@ class Recognizer:
         return logits.float()
 
     def scores(self, clips: Tensor) -> Tensor:
-        """Normalised clips (B, C, T, H, W) → probabilities (B, classes), float32, by the spec's activation."""
-        return self.activate(self(clips))
+        """Normalised clips (B, C, T, H, W) → probabilities (B, classes), float32, as the original reports them.
+
+        A network whose original does more than activate its logits (a softmax at every position, then their mean)
+        brings its own ``scores(clips, activate)``.
+        """
+        own = getattr(self.network, "scores", None)
+        if own is None:
+            return self.activate(self(clips))
+        with torch.inference_mode():
+            found: Tensor = own(clips.to(self.device, self.dtype), self.activate)
+            return found.float()
 
     def activate(self, logits: Tensor) -> Tensor:
         """Logits (…, classes) → probabilities: softmax, or sigmoid for multi-label weights."""

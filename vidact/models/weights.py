@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidact.errors import ModelError
+from vidact.models import pickles
 from vidact.records import Geometry, Published, Sampling, Spec
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ def read_spec(path: str | os.PathLike[str]) -> Spec | None:
     """The spec inside a checkpoint of our own; None for a file of another format. Never imports torch."""
     if not os.fspath(path).endswith(".safetensors"):
         return None
-    text = _metadata(path).get(_METADATA_KEY)
+    text = _header(path).get("__metadata__", {}).get(_METADATA_KEY)
     if text is None:
         return None
     try:
@@ -65,25 +66,34 @@ def read_spec(path: str | os.PathLike[str]) -> Spec | None:
         ) from error
 
 
-def _metadata(path: str | os.PathLike[str]) -> Mapping[str, str]:
-    """The free metadata of a safetensors file: eight bytes of length, then a JSON header."""
+def _header(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The header of a safetensors file: eight bytes of length, then a JSON table; its free metadata is a table too."""
     try:
         with open(path, "rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > _HEADER_LIMIT:
                 raise ValueError(f"its header claims {length} bytes")
             header = json.loads(file.read(length))
-            found = header.get("__metadata__", {})
-            if not isinstance(found, dict):
+            if not isinstance(header, dict) or not isinstance(header.get("__metadata__", {}), dict):
                 raise ValueError("its metadata is not a table")
-            return found
+            return header
     except OSError as error:
         raise _unreadable(path, error) from error
-    except (struct.error, ValueError, AttributeError) as error:
+    except (struct.error, ValueError) as error:
         raise ModelError(
             f"{os.fspath(path)!r} is not a whole safetensors file: {error}",
             hint="copy or download it again, and compare its size with the original's",
         ) from error
+
+
+def key_names(path: str | os.PathLike[str]) -> frozenset[str]:
+    """Every string in a checkpoint's table of contents, its keys among them, without loading it or importing torch.
+
+    Empty where the file is no checkpoint torch wrote; loading it will say why.
+    """
+    if os.fspath(path).endswith(".safetensors"):
+        return frozenset(_header(path))
+    return pickles.strings(path)
 
 
 def read_tensors(path: str | os.PathLike[str]) -> Any:
@@ -106,28 +116,10 @@ def read_tensors(path: str | os.PathLike[str]) -> Any:
                 f"{name!r} is not a whole safetensors file: {error}",
                 hint="copy or download it again, and compare its size with the original's",
             ) from error
-    return _read_pickle(name)
-
-
-def _read_pickle(name: str) -> Any:
-    import pickle
-
-    import torch
-
     try:
-        return torch.load(name, map_location="cpu", weights_only=True)
+        return pickles.read(name)
     except OSError as error:
         raise _unreadable(name, error) from error
-    except pickle.UnpicklingError as error:
-        raise ModelError(
-            f"{name!r} was not loaded: it asks for more than tensors ({_first_line(error)})",
-            hint="a checkpoint that needs to run code is not opened; save its state_dict alone, or as safetensors",
-        ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ModelError(
-            f"{name!r} is not a checkpoint torch can read: {_first_line(error)}",
-            hint="copy or download it again, and compare its size with the original's",
-        ) from error
 
 
 def write_checkpoint(path: str | os.PathLike[str], tensors: State, spec: Spec) -> None:
@@ -184,7 +176,3 @@ def _unreadable(path: str | os.PathLike[str], error: OSError) -> ModelError:
         f"cannot read the weights {os.fspath(path)!r}: {error.strerror or error}",
         hint="check the path given to --checkpoint; `vidact models list` names the weights vidact knows",
     )
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from vidact.models.labels import read_labels
+from vidact.models.weights import bundled
 from vidact.records import Spec
 
 
@@ -13,7 +15,9 @@ class Entry:
 
     ``source`` is ``bundled:NAME`` for a file inside the package, ``hub:OWNER/REPOSITORY/FILE``, a URL, or empty where
     the file can only be had by hand. ``sha256`` (empty where nobody published it) and ``size`` (bytes, 0 if unknown)
-    are of that file. ``tested`` says whether anyone has run vidact with the real file.
+    are of that file. ``tested`` says whether anyone has run vidact with the real file. ``labels`` names the list of
+    classes among the assets, in the order of the network's outputs, where the spec does not hold the names itself.
+    ``mark`` is a regular expression that a key of the file matches and no key of other publishers' files does.
     """
 
     spec: Spec
@@ -21,7 +25,15 @@ class Entry:
     source: str
     sha256: str
     size: int
-    tested: bool
+    tested: bool = False
+    labels: str = ""
+    mark: str = ""
+
+    def described(self) -> Spec:
+        """The spec with its label names, which are read only now."""
+        if not self.labels:
+            return self.spec
+        return replace(self.spec, labels=read_labels(bundled(f"labels/{self.labels}.txt"), self.spec.classes))
 
     @property
     def bundled(self) -> str | None:

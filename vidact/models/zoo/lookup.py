@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from vidact.models.zoo import camera_motion
+import re
+from collections.abc import Iterable
+from dataclasses import replace
+
+from vidact.models.zoo import camera_motion, classic, i3d, resnet3d, separated, slowfast, tsn, x3d
 from vidact.models.zoo.entry import Entry
+from vidact.records import Spec
 
 DEFAULT = "attention-r3d-10.camera-motion-1"
 
-ENTRIES: dict[str, Entry] = {entry.spec.name: entry for entry in (*camera_motion.ENTRIES,)}
+_FAMILIES = (camera_motion, i3d, slowfast, resnet3d, separated, x3d, tsn, classic)
+
+ENTRIES: dict[str, Entry] = {entry.spec.name: entry for family in _FAMILIES for entry in family.ENTRIES}
 
 
 def resolve(name: str) -> Entry | None:
@@ -18,6 +25,20 @@ def resolve(name: str) -> Entry | None:
     if not versions and "." not in name:
         versions = [entry for entry in ENTRIES.values() if entry.spec.architecture == name and entry.bundled]
     return max(versions, key=lambda entry: _version(entry.spec.name), default=None)
+
+
+def spec_of(architecture: str, keys: Iterable[str]) -> Spec | None:
+    """How a file of the user's own wants its clips: as the architecture's first published weights in that key format.
+
+    Where no format fits, as its first weights at all. Labels are not known, classes (0) only once the file is open.
+    """
+    known = [entry for entry in ENTRIES.values() if entry.spec.architecture == architecture]
+    names = list(keys)
+    same = (entry for entry in known if entry.mark and any(re.search(entry.mark, name) for name in names))
+    entry = next(same, known[0] if known else None)
+    if entry is None:
+        return None
+    return replace(entry.spec, name=architecture, labels=(), classes=0, licence="", published=None, notes="")
 
 
 def _without_version(name: str) -> str:

@@ -1,0 +1,180 @@
+"""Suppression, voting and fusion: equal to the published compiled loops on their records, and right on cases by
+hand."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pytest
+from models.localization.golden import Record
+
+from vidact.models.localization.segments import Detections, fuse, hard_picks, proposals, soft_picks, suppress, vote
+from vidact.models.localization.settings import Fusion, Suppression
+
+ORIGINAL, OPENTAD, MMACTION = Record("nms_actionformer"), Record("nms_opentad"), Record("nms_bmn_mmaction2")
+CASES = sorted(ORIGINAL.facts["cases"])
+METHODS: Any = ("zero", "linear", "gaussian", "widening")
+
+
+def candidates(case: str) -> Detections:
+    return Detections(*(ORIGINAL.results[f"{case}__in_{part}"] for part in ("segments", "scores", "labels")))
+
+
+def compare(found: Detections, record: Record, key: str) -> None:
+    """Rows the original made NaN (votes of segments without length) are left out by vidact."""
+    segments, scores, labels = (record.results[f"{key}__{part}"] for part in ("segments", "scores", "labels"))
+    real = ~np.isnan(segments).any(axis=1)
+    np.testing.assert_array_equal(found.labels, labels[real])
+    np.testing.assert_allclose(found.scores, scores[real], rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found.segments, segments[real], rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_equals_the_authors_suppression(case: str) -> None:
+    compared = 0
+    for variant, facts in ORIGINAL.facts["variants"].items():
+        if "batched_nms" not in facts["function"]:
+            continue
+        rules = Suppression(
+            method="gaussian" if facts["use_soft_nms"] else "hard",
+            iou=facts["iou_threshold"],
+            sigma=facts["sigma"],
+            min_score=facts["min_score"],
+            max_segments=facts["max_seg_num"],
+            by_class=facts["multiclass"],
+            voting=facts["voting_thresh"],
+            voting_by_iou="actionformer" in facts["function"],
+        )
+        compare(suppress(candidates(case), rules), ORIGINAL, f"{case}__{variant}")
+        compared += 1
+    assert compared > 15
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_equals_opentads_suppression(case: str) -> None:
+    for variant, facts in OPENTAD.facts["variants"].items():
+        given = candidates(case)
+        given = given._replace(segments=OPENTAD.results.get(f"{case}__{variant}__in_segments", given.segments))
+        rules = Suppression(
+            method=METHODS[facts["method"]] if facts.get("use_soft_nms", True) else "hard",
+            iou=facts.get("iou_threshold", 0.0),
+            sigma=facts.get("sigma", 0.5),
+            low=facts.get("t1", 0.0),
+            high=facts.get("t2", 0.0),
+            min_score=facts["min_score"],
+            max_segments=facts["max_seg_num"],
+            by_class=facts["multiclass"],
+            voting=facts.get("voting_thresh", 0.0),
+        )
+        compare(suppress(given, rules), OPENTAD, f"{case}__{variant}")
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case != "empty"])
+def test_picks_in_the_order_of_the_compiled_loops(case: str) -> None:
+    given = candidates(case)
+    group = [np.arange(len(given.scores))]
+    for variant, method in (("vanilla", "zero"), ("linear", "linear"), ("gaussian", "gaussian"), ("hard", "hard")):
+        operator = "nms_op" if method == "hard" else "softnms_op"
+        rules = Suppression(method=method, iou=0.5 if method == "hard" else 0.3)  # type: ignore[arg-type]
+        if method == "hard":
+            picks = list(
+                hard_picks(given.segments, given.scores, group, Suppression(method="hard", iou=0.5, min_score=0))
+            )
+        else:
+            picks = list(soft_picks(given.segments, given.scores, group, rules))
+        expected = ORIGINAL.results[f"{case}__{operator}__{variant}__labels"]
+        assert [int(pick.rows[0]) for pick in picks[:300]] == expected.tolist()
+
+
+def test_equals_mmaction2s_proposal_rule() -> None:
+    info = MMACTION.facts["video_info"]
+    frames, interval = info["duration_frame"], info["feature_extraction_interval"]
+    duration = frames // interval * interval / frames * info["duration_second"]
+    finals = [key for key in MMACTION.results if key.endswith("__final")]
+    for key in finals:
+        case, variant, _ = key.split("__")
+        rows, facts = MMACTION.results[f"{case}__in"], MMACTION.facts["parameters"][variant]
+        found = proposals(
+            Detections(rows[:, :2], rows[:, 2], np.zeros(len(rows), dtype=np.int64)),
+            sigma=facts["alpha"],
+            low=facts["low_threshold"],
+            high=facts["high_threshold"],
+            keep=facts["top_k"],
+        )
+        times = np.clip(found.segments, 0, 1) * duration
+        np.testing.assert_allclose(times, MMACTION.results[key][:, :2], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(found.scores, MMACTION.results[key][:, 2], rtol=0, atol=1e-6)
+    assert len(finals) > 10
+
+
+def many(count: int, classes: int, seed: int = 0, levels: int = 0) -> Detections:
+    """Random candidates; with ``levels`` their scores take so many values only."""
+    rng = np.random.default_rng(seed)
+    centre, length = rng.uniform(0, 300, count), rng.uniform(0, 40, count)
+    scores = rng.uniform(0, 1, count) ** 3
+    if levels:
+        scores = np.ceil(scores * levels) / levels
+    segments = np.stack([centre - length / 2, centre + length / 2], axis=1)
+    return Detections(segments.astype(np.float32), scores.astype(np.float32), rng.integers(0, classes, count))
+
+
+@pytest.mark.parametrize("method", ["hard", "gaussian", "linear", "zero"])
+@pytest.mark.parametrize("levels", [0, 50])
+def test_a_cap_changes_nothing_but_the_number(method: Any, levels: int) -> None:
+    given = many(1500, 7, levels=levels)
+    whole = suppress(given, Suppression(method=method, iou=0.3, max_segments=len(given.scores)))
+    capped = suppress(given, Suppression(method=method, iou=0.3, max_segments=40))
+    assert len(whole.scores) > 300
+    np.testing.assert_array_equal(capped.scores, whole.scores[:40])
+    if not levels:
+        np.testing.assert_array_equal(capped.segments, whole.segments[:40])
+        np.testing.assert_array_equal(capped.labels, whole.labels[:40])
+
+
+def test_classes_do_not_lower_each_other() -> None:
+    segments = np.array([[0, 10], [0, 10], [0, 10]], dtype=np.float32)
+    given = Detections(segments, np.array([0.9, 0.8, 0.7], dtype=np.float32), np.array([0, 1, 0]))
+    found = suppress(given, Suppression(sigma=0.5))
+    np.testing.assert_array_equal(found.labels, [0, 1, 0])
+    np.testing.assert_allclose(found.scores, [0.9, 0.8, 0.7 * np.exp(-2)], rtol=1e-5)
+
+
+def test_without_suppression_only_the_best_remain_in_order() -> None:
+    given = many(50, 3)
+    found = suppress(given, Suppression(method="none", max_segments=10))
+    np.testing.assert_array_equal(found.scores, np.sort(given.scores)[::-1][:10])
+
+
+def test_a_vote_is_the_weighted_mean_of_what_overlaps() -> None:
+    segments = np.array([[0, 10], [0, 12], [50, 60]], dtype=np.float32)
+    scores = np.array([0.6, 0.2, 0.9], dtype=np.float32)
+    moved = vote(segments[:1], segments, scores, 0.5)
+    np.testing.assert_allclose(moved, [[0, (0.6 * 10 + 0.2 * 12) / 0.8]], rtol=1e-6)
+    by_iou = vote(segments[:1], segments, scores, 0.5, by_iou=True)
+    share = 0.2 * 10 / 12
+    np.testing.assert_allclose(by_iou, [[0, (0.6 * 10 + share * 12) / (0.6 + share)]], rtol=1e-6)
+
+
+def test_fusion_repeats_segments_class_by_class() -> None:
+    given = Detections(
+        np.array([[0, 1], [2, 3]], dtype=np.float32),
+        np.array([0.5, 0.1], dtype=np.float32),
+        np.zeros(2, dtype=np.int64),
+    )
+    found = fuse(given, np.array([0.1, 0.7, 0.2]), Fusion(top=2, root=False))
+    np.testing.assert_array_equal(found.labels, [1, 1, 2, 2])
+    np.testing.assert_allclose(found.scores, [0.35, 0.07, 0.1, 0.02], rtol=1e-6)
+    rooted = fuse(given, np.array([0.1, 0.7, 0.2]), Fusion(top=1, root=True))
+    np.testing.assert_allclose(rooted.scores, np.sqrt([0.35, 0.07]), rtol=1e-6)
+    soft = fuse(given, np.array([0.0, np.log(3.0)]), Fusion(top=1, root=False, softmax_factor=2.0))
+    np.testing.assert_allclose(soft.scores, [0.75, 0.15], rtol=1e-6)
+
+
+def test_picks_come_lazily() -> None:
+    given = many(500, 1)
+    rules = Suppression()
+    group = [np.arange(500)]
+    first = list(islice(soft_picks(given.segments, given.scores, group, rules), 5))
+    assert first[0].scores[0] == given.scores.max()

@@ -1,0 +1,115 @@
+"""What the shared blocks promise, on small tensors: windows, scores at positions, shifts, chosen frames, renamed keys."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from vidact.errors import ModelError
+from vidact.models.keys import choose, count, rename
+from vidact.models.recognition.blocks import Classifier, Factorised, Head, equal_size
+from vidact.models.recognition.resnet2d import SHIFTED, shifted
+from vidact.models.recognition.resnet3d import MMACTION, PYSLOWFAST, PYTORCHVIDEO
+from vidact.models.recognition.slowfast import MMACTION as SLOWFAST_MMACTION
+from vidact.models.recognition.slowfast import PLANS, SlowFast
+from vidact.models.recognition.slowfast import PYSLOWFAST as SLOWFAST_PYSLOWFAST
+
+
+class Passing(Classifier):
+    """A network whose maps are its clips."""
+
+    def maps(self, clips: Tensor) -> tuple[Tensor, ...]:
+        return (clips,)
+
+
+def classifier(score_first: bool) -> Passing:
+    torch.manual_seed(1)
+    return Passing(Head(4, 3, [(2, 7, 7)]), score_first=score_first)
+
+
+def test_a_larger_picture_has_several_positions() -> None:
+    network = classifier(score_first=False)
+    clips = torch.randn(2, 4, 3, 8, 9)
+    expected = [
+        clips[:, :, t : t + 2, y : y + 7, x : x + 7].mean(dim=(2, 3, 4))
+        for t in range(2)
+        for y in range(2)
+        for x in range(3)
+    ]
+    found = network.positions(clips)
+    assert found.shape == (2, 12, 3)
+    assert torch.allclose(found, network.head.projection(torch.stack(expected, 1)), atol=1e-6)
+    assert torch.allclose(network(clips), found.mean(1))
+    assert torch.allclose(network.features(clips), torch.stack(expected, 1).mean(1), atol=1e-6)
+    assert network.features(clips, pool=False).shape == (2, 4, 2, 2, 3)
+
+
+def test_a_smaller_picture_has_one() -> None:
+    network, clips = classifier(score_first=False), torch.randn(1, 4, 1, 4, 4)
+    assert torch.allclose(network.features(clips), clips.mean(dim=(2, 3, 4)), atol=1e-6)
+
+
+@pytest.mark.parametrize("score_first", [True, False])
+def test_scores_at_every_position_or_of_the_mean(score_first: bool) -> None:
+    network, clips = classifier(score_first), 20 * torch.randn(2, 4, 2, 8, 8)
+    positions = network.positions(clips)
+    each, together = positions.softmax(-1).mean(1), positions.mean(1).softmax(-1)
+    assert not torch.allclose(each, together, atol=1e-3), "the two must differ for this test to say anything"
+    found = network.scores(clips, lambda logits: logits.softmax(-1))
+    assert torch.allclose(found, each if score_first else together, atol=1e-6)
+
+
+def test_shift() -> None:
+    x = torch.arange(1.0, 1 + 2 * 3 * SHIFTED).reshape(2 * 3, SHIFTED, 1, 1)
+    found, clips = shifted(x, 3).reshape(2, 3, SHIFTED), x.reshape(2, 3, SHIFTED)
+    assert found[:, :2, 0].equal(clips[:, 1:, 0]) and not found[:, 2, 0].any()
+    assert found[:, 1:, 1].equal(clips[:, :2, 1]) and not found[:, 0, 1].any()
+    assert found[:, :, 2:].equal(clips[:, :, 2:])
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [(SLOWFAST_PYSLOWFAST, [0, 4, 8, 13, 17, 22, 26, 31]), (SLOWFAST_MMACTION, [0, 4, 8, 12, 16, 20, 24, 28])],
+    ids=["PySlowFast", "mmaction2"],
+)
+def test_slow_frames(rules: object, expected: list[int]) -> None:
+    plan = PLANS["slowfast-r50-8x8"]
+    network = SlowFast(plan, rules, 3, 2, ((1, 1, 1, 1), (1, 1, 1, 1)), 7)  # type: ignore[arg-type]
+    frames = torch.arange(32.0).reshape(1, 1, 32, 1, 1)
+    assert network.slow_frames(frames).flatten().tolist() == expected
+
+
+@pytest.mark.parametrize("time_first", [True, False])
+def test_factorised_order(time_first: bool) -> None:
+    block = Factorised(2, 3, 4, (3, 5, 5), (2, 2, 2), time_first=time_first)
+    assert block.time.weight.shape == ((3, 2, 3, 1, 1) if time_first else (4, 3, 3, 1, 1))
+    assert block(torch.randn(1, 2, 4, 8, 8)).shape == (1, 4, 2, 4, 4)
+
+
+def test_equal_size() -> None:
+    """The numbers of R(2+1)D's paper for its stem and its first and second stage."""
+    assert (equal_size(3, 64, 49), equal_size(64, 64, 9), equal_size(64, 128, 9)) == (83, 144, 230)
+
+
+def test_rename_goes_through_the_rows_in_turn() -> None:
+    state = {"layer1.0.conv1.weight": torch.zeros(1), "fc.bias": torch.ones(1)}
+    rows = ((r"^layer1\.", "stages.0."), (r"\.conv1\.", ".a."), (r"^fc\.", "head."))
+    assert list(rename(state, rows)) == ["stages.0.0.a.weight", "head.bias"]
+
+
+def test_two_keys_for_one_tensor() -> None:
+    state = {"a.weight": torch.zeros(1), "b.weight": torch.zeros(1)}
+    with pytest.raises(ModelError, match="same tensor"):
+        rename(state, ((r"^[ab]\.", "c."),))
+
+
+def test_choose() -> None:
+    state = {"backbone.conv1.conv.weight": torch.zeros(1)}
+    assert choose((PYSLOWFAST, PYTORCHVIDEO, MMACTION), state, "slow-r50-8x8") is MMACTION
+    with pytest.raises(ModelError, match="no format slow-r50-8x8"):
+        choose((PYSLOWFAST, PYTORCHVIDEO), state, "slow-r50-8x8")
+
+
+def test_count() -> None:
+    assert count(["s.0.a.w", "s.0.b.w", "s.1.a.w", "t.5.a"], "s.") == 2

@@ -1,0 +1,84 @@
+"""The zoo as data: every name can be built, every label list fits, a user's file is fed as its publisher does."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+import torch
+
+from vidact.errors import ModelError
+from vidact.models import weights, zoo
+from vidact.models.build import describe, load_model
+from vidact.models.networks import NETWORKS
+
+ENTRIES = [pytest.param(entry, id=name) for name, entry in zoo.ENTRIES.items()]
+PACKAGE = Path(weights.__file__).parent
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_every_set_of_weights_has_a_network(entry: zoo.Entry) -> None:
+    spec = entry.spec
+    assert spec.architecture in NETWORKS
+    assert spec.name.startswith(spec.architecture + ".")
+    assert len(spec.mean) == len(spec.std)
+    assert entry.tested or not entry.bundled
+    assert spec.licence
+    if spec.published is not None:
+        assert spec.published.protocol and spec.published.source
+
+
+@pytest.mark.parametrize("entry", [param for param in ENTRIES if param.values[0].labels])
+def test_labels_fit(entry: zoo.Entry) -> None:
+    assert entry.spec.labels == ()
+    assert len(entry.described().labels) == entry.spec.classes
+
+
+def test_every_network_is_in_the_zoo_and_in_its_module() -> None:
+    known = {entry.spec.architecture for entry in zoo.ENTRIES.values()}
+    ours = {name for name in NETWORKS if not name.startswith(("attention-r3d", "r3d-plain"))}
+    assert ours <= known
+    for module in set(NETWORKS.values()):
+        path = PACKAGE / "recognition" / (module.rpartition(".")[2] + ".py")
+        functions = [node.name for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.FunctionDef)]
+        assert "from_state" in functions, module
+
+
+def test_missing_weights_name_the_address() -> None:
+    with pytest.raises(ModelError) as caught:
+        load_model("slowfast-r50-8x8.k400")
+    assert "https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/kinetics/SLOWFAST_8x8_R50.pyth" in caught.value.hint
+    assert "--checkpoint FILE" in caught.value.hint
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "before 2020"])
+@pytest.mark.parametrize(
+    ("key", "mean"),
+    [
+        ("backbone.slow_path.conv1.conv.weight", 0.485),
+        ("s1.pathway0_stem.conv.weight", 0.45),
+        ("blocks.0.multipathway_blocks.0.conv.weight", 0.45),
+    ],
+)
+def test_the_key_format_decides_the_normalisation(tmp_path: Path, key: str, mean: float, legacy: bool) -> None:
+    file = tmp_path / "x.pth"
+    content = {"epoch": 3, "state_dict": {key: torch.zeros(2)}}
+    torch.save(content, file, _use_new_zipfile_serialization=not legacy)
+    spec = describe("slowfast-r50-8x8", str(file)).spec
+    assert spec.mean[0] == mean
+    assert (spec.name, spec.labels, spec.classes) == ("slowfast-r50-8x8", (), 0)
+
+
+def test_a_file_of_another_format_is_refused_with_its_keys(tmp_path: Path) -> None:
+    file = tmp_path / "x.pth"
+    torch.save({"state_dict": {"encoder.weight": torch.zeros(2)}}, file)
+    with pytest.raises(ModelError, match=r"encoder\.weight"):
+        load_model("slowfast-r50-8x8", checkpoint=file)
+
+
+def test_something_that_is_no_checkpoint_has_no_keys(tmp_path: Path) -> None:
+    file = tmp_path / "x.pth"
+    for content in (b"", b"<html>", b"PK\x03\x04 cut short"):
+        file.write_bytes(content)
+        assert weights.key_names(file) == frozenset()

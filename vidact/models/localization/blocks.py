@@ -1,0 +1,225 @@
+"""Layers for sequences of features that several localizers share: masked convolutions, local attention, position codes.
+
+Sequences are (B, C, T); masks are (B, 1, T) float, 1 on real positions and 0 on padding. Knows no checkpoint format:
+where published networks differ (the floor of a norm, whether a norm's output is masked), the difference is an
+argument.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_PADDED = -1e4  # what the published local attention adds to the logits of padded keys; edges get -inf
+
+
+class ChannelNorm(nn.Module):
+    """Layer norm over the channels of (B, C, T)."""
+
+    def __init__(self, channels: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x.transpose(1, 2), self.weight.shape, self.weight, self.bias, self.eps).transpose(1, 2)
+
+
+def halve(mask: Tensor) -> Tensor:
+    """The mask one pyramid level up: every second entry."""
+    return mask[:, :, ::2]
+
+
+class ConvNorm(nn.Module):
+    """Convolution, mask, norm, ReLU; and the mask again where ``mask_after`` (a norm makes zeros into its bias)."""
+
+    def __init__(
+        self, before: int, after: int, kernel: int, *, eps: float, mask_after: bool, norm: bool = True
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(before, after, kernel, padding=kernel // 2, bias=not norm)
+        self.norm = ChannelNorm(after, eps) if norm else nn.Identity()
+        self.mask_after = mask_after
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        x = F.relu(self.norm(self.conv(x) * mask))
+        return x * mask if self.mask_after else x
+
+
+class ConvAttention(nn.Module):
+    """Multi-head attention whose queries, keys and values first pass a depthwise convolution, which may halve the
+    length.
+
+    ``window`` > 1 lets each position see the ``window // 2`` positions on either side; otherwise it sees all.
+    """
+
+    def __init__(self, channels: int, heads: int, window: int, stride: int = 1) -> None:
+        super().__init__()
+        self.heads = heads
+        self.reach = window // 2 if window > 1 else 0
+        self.stride = stride
+        self.query_conv, self.key_conv, self.value_conv = (
+            nn.Conv1d(channels, channels, 3, stride=stride, padding=1, groups=channels, bias=False) for _ in range(3)
+        )
+        self.query_norm, self.key_norm, self.value_norm = (ChannelNorm(channels) for _ in range(3))
+        self.query, self.key, self.value, self.out = (nn.Conv1d(channels, channels, 1) for _ in range(4))
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """(B, C, T) and the mask of the *output* (B, 1, T / stride) → (B, C, T / stride)."""
+        query = self._split(self.query(self.query_norm(self.query_conv(x) * mask)))
+        key = self._split(self.key(self.key_norm(self.key_conv(x) * mask)))
+        value = self._split(self.value(self.value_norm(self.value_conv(x) * mask)))
+        query = query / math.sqrt(query.shape[-1])
+        seen = (
+            local_attention(query, key, value, mask, self.reach) if self.reach else attention(query, key, value, mask)
+        )
+        joined: Tensor = self.out(seen.transpose(2, 3).flatten(1, 2)) * mask
+        return joined
+
+    def _split(self, x: Tensor) -> Tensor:
+        """(B, C, T) → (B, heads, T, C / heads)."""
+        return x.view(x.shape[0], self.heads, -1, x.shape[2]).transpose(2, 3)
+
+
+def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
+    """Attention of every position over all real ones; (B, heads, T, D) each, queries already scaled."""
+    real = mask[:, :, None, :] > 0
+    logits = (query @ key.transpose(2, 3)).masked_fill(~real, -torch.inf)
+    return logits.softmax(-1) @ (value * mask.unsqueeze(-1))
+
+
+def local_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, reach: int) -> Tensor:
+    """Attention of every position over those at most ``reach`` away; (B, heads, T, D) each, queries already scaled.
+
+    Works on blocks of ``reach`` queries, which together see the block before, their own and the block after.
+    """
+    batch, heads, length, channels = query.shape
+    blocks = -(-length // reach)
+    filled = blocks * reach
+    query = F.pad(query, (0, 0, 0, filled - length)).view(batch, heads, blocks, reach, channels)
+    key = _neighbourhoods(F.pad(key, (0, 0, reach, filled - length + reach)), reach)
+    value = _neighbourhoods(F.pad(value, (0, 0, reach, filled - length + reach)), reach)
+    logits = query @ key.transpose(3, 4) + _reachable(mask, blocks, reach)
+    seen = logits.softmax(-1) @ value
+    return seen.flatten(2, 3)[:, :, :length] * mask[:, :, :, None]
+
+
+def _neighbourhoods(padded: Tensor, reach: int) -> Tensor:
+    """(B, heads, (blocks + 2) × reach, D) → (B, heads, blocks, 3 × reach, D), block i with its two neighbours."""
+    return padded.unfold(2, 3 * reach, reach).transpose(3, 4)
+
+
+def _reachable(mask: Tensor, blocks: int, reach: int) -> Tensor:
+    """What is added to the logits (B, 1, blocks, reach, 3 × reach): -inf out of reach, -1e4 for padded keys, else 0."""
+    device = mask.device
+    length = mask.shape[-1]
+    position = torch.arange(reach, device=device)[:, None] + reach
+    neighbour = torch.arange(3 * reach, device=device)[None, :]
+    far = (position - neighbour).abs() > reach
+    key = torch.arange(blocks, device=device)[:, None] * reach + neighbour - reach
+    outside = (key < 0) | (key >= length)
+    # Queries past the end may see anything: their rows are cut off later and must not become NaN before.
+    query = torch.arange(blocks * reach, device=device).view(blocks, reach, 1)
+    forbidden = (far[None] | outside[:, None, :]) & (query < length)
+    padded = (mask[:, 0, key.clamp(0, length - 1)] == 0).to(mask.dtype) * _PADDED
+    return padded[:, None, :, None, :].masked_fill(forbidden[None, None], -torch.inf)
+
+
+class DropPath(nn.Module):
+    """A residual branch scaled per channel and, in training, left out for some samples."""
+
+    def __init__(self, channels: int, probability: float = 0.0, scale: float = 1e-4) -> None:
+        super().__init__()
+        self.probability = probability
+        self.scale = nn.Parameter(torch.full((1, channels, 1), scale))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.scale * x
+        if not self.training or self.probability == 0:
+            return x
+        keep = 1 - self.probability
+        return x * torch.empty((x.shape[0], 1, 1), dtype=x.dtype, device=x.device).bernoulli_(keep) / keep
+
+
+class TransformerBlock(nn.Module):
+    """Pre-norm attention and MLP; with stride 2 it halves the length, the skip by max pooling."""
+
+    def __init__(
+        self, channels: int, heads: int, window: int, *, stride: int = 1, drop_path: float = 0.0, dropout: float = 0.0
+    ) -> None:
+        super().__init__()
+        self.stride = stride
+        self.norm1, self.norm2 = ChannelNorm(channels), ChannelNorm(channels)
+        self.attention = ConvAttention(channels, heads, window, stride)
+        self.mlp = nn.Sequential(
+            nn.Conv1d(channels, 4 * channels, 1),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Conv1d(4 * channels, channels, 1),
+            nn.Dropout(dropout),
+        )
+        self.drop1, self.drop2 = DropPath(channels, drop_path), DropPath(channels, drop_path)
+
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        if self.stride > 1:
+            after = halve(mask)
+            skip = F.max_pool1d(x, 3, stride=2, padding=1) * after
+        else:
+            after = mask
+            skip = x * mask
+        x = skip + self.drop1(self.attention(self.norm1(x), after))
+        return x + self.drop2(self.mlp(self.norm2(x)) * after), after
+
+
+def sinusoids(length: int, channels: int) -> Tensor:
+    """Position codes (1, channels, length): sines on even channels, cosines on odd ones, scaled by 1 /
+    sqrt(channels)."""
+    channel = torch.arange(channels, dtype=torch.float64)
+    angles = torch.arange(length, dtype=torch.float64)[None, :] / 10000 ** (2 * (channel[:, None] // 2) / channels)
+    codes = torch.where(channel[:, None] % 2 == 0, angles.sin(), angles.cos())
+    return (codes.float() / channels**0.5).unsqueeze(0)
+
+
+def position_codes(codes: Tensor, length: int) -> Tensor:
+    """Codes for ``length`` positions: cut when there are more, linearly resized when there are not."""
+    if length < codes.shape[-1]:
+        return codes[:, :, :length]
+    return F.interpolate(codes, length, mode="linear", align_corners=False)
+
+
+class PredictionHead(nn.Module):
+    """Convolutions shared by all pyramid levels, then one to ``outputs`` channels."""
+
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        outputs: int,
+        *,
+        layers: int,
+        kernel: int,
+        eps: float,
+        mask_after: bool,
+        norm: bool,
+    ) -> None:
+        super().__init__()
+        self.convs = nn.ModuleList(
+            ConvNorm(width if row else channels, width, kernel, eps=eps, mask_after=mask_after, norm=norm)
+            for row in range(layers)
+        )
+        self.out = nn.Conv1d(width, outputs, kernel, padding=kernel // 2)
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        for conv in self.convs:
+            x = conv(x, mask)
+        outputs: Tensor = self.out(x)
+        return outputs
+
+
+def round_up(length: int, multiple: int) -> int:
+    """The smallest multiple of ``multiple`` that is not below ``length``."""
+    return -(-length // multiple) * multiple

@@ -1,0 +1,82 @@
+"""From the sequence a localizer reads to seconds, and from stored features to that sequence: pure arithmetic.
+
+Knows contracts and settings, no network and no file.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vidact.models.localization.settings import Settings
+from vidact.records import Contract
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Where rows lie in time: row i at (i × ``step`` + ``offset``) / ``rate`` seconds; nothing lies past ``duration``.
+
+    ``step`` and ``offset`` in frames, ``rate`` in frames a second, kept apart so that rounding follows the originals.
+    """
+
+    step: float
+    offset: float
+    rate: float
+    duration: float
+
+    def seconds(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """float32 rows of any shape → float32 seconds, cut to the video."""
+        found = (rows * np.float32(self.step) + np.float32(self.offset)) / np.float32(self.rate)
+        return np.clip(found, np.float32(0), np.float32(self.duration))
+
+
+def clock(contract: Contract, settings: Settings, rows: int, duration: float, fps: float) -> Clock:
+    """The clock of a sequence of ``rows`` feature rows, after the resizing its settings ask for."""
+    if settings.resize == "align":
+        return Clock(duration / settings.length, 0.0, 1.0, duration)
+    if settings.resize == "linear":
+        step = ((rows - 1) * contract.stride + contract.window) / settings.length
+        return Clock(step, 0.5 * step, fps, duration)
+    return Clock(contract.stride, contract.offset, fps, duration)
+
+
+def frames(contract: Contract, rows: int) -> int:
+    """How many frames at least ``rows`` rows were made from."""
+    return (rows - 1) * contract.stride + contract.window
+
+
+def resize(features: Tensor, settings: Settings) -> Tensor:
+    """Features (C, T) as the network reads them: as they are, or brought to exactly ``settings.length`` rows."""
+    if settings.resize == "none":
+        return features
+    if settings.resize == "align":
+        return align(features, settings.length)
+    if features.shape[1] == settings.length:
+        return features
+    return F.interpolate(features[None], size=settings.length, mode="linear", align_corners=False)[0]
+
+
+def align(features: Tensor, length: int) -> Tensor:
+    """Features (C, T) pooled to ``length`` rows, each the mean of evenly spread, linearly interpolated samples.
+
+    The rule of an aligned region pooling over the whole sequence, computed in float64 after rounding to half precision.
+    """
+    rows = features.shape[1]
+    end = float(torch.tensor(float(rows)).half())
+    bin_ = end / length
+    samples = int(np.ceil(bin_))
+    at = torch.arange(length, dtype=torch.float64)[:, None] * bin_ - 0.5
+    at = at + (torch.arange(samples, dtype=torch.float64)[None, :] + 0.5) * bin_ / samples
+    inside = (at >= -1.0) & (at <= rows)
+    at = at.clamp(min=0.0)
+    low = at.floor().long().clamp(max=rows - 1)
+    high = (low + 1).clamp(max=rows - 1)
+    share = torch.where(low >= rows - 1, torch.zeros_like(at), at - low)
+    source = features.half().double()
+    pooled = source[:, low] * (1 - share) + source[:, high] * share
+    return (pooled * inside).mean(dim=2).to(features.dtype)

@@ -1,0 +1,192 @@
+"""A localization network together with how its features are fed and its candidates become segments in seconds.
+
+Knows nothing of videos or where it runs; ``models/build.py`` makes it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vidact.errors import ModelError, UsageError
+from vidact.models.build import load_strictly, unwrap
+from vidact.models.localization import segments, timing
+from vidact.models.localization.segments import Detections
+from vidact.models.localization.settings import Settings, from_json
+from vidact.models.recognizer import DTYPES
+from vidact.models.weights import read_tensors
+from vidact.models.zoo import localizers
+from vidact.records import Contract, LocalizerSpec, Segments
+
+# architecture → the module that builds it. A module offers published_by(state) → format, from_state(format, state,
+# options)
+# → (network, state under its own keys); its network offers find(features (C, T), settings) → candidates, times in rows.
+NETWORKS = {
+    "actionformer": "vidact.models.localization.actionformer",
+    "tridet": "vidact.models.localization.tridet",
+}
+
+
+class Localizer:
+    """Finds segments in the features of one video. ``contract`` says which features; ``settings`` how they are used."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        spec: LocalizerSpec,
+        settings: Settings,
+        *,
+        device: str = "cpu",
+        dtype: str = "float32",
+    ) -> None:
+        if dtype not in DTYPES:
+            raise ModelError(f"there is no dtype {dtype!r}", hint=f"choose one of {', '.join(DTYPES)}")
+        self.spec, self.settings = spec, settings
+        self.device, self.dtype = torch.device(device), DTYPES[dtype]
+        try:
+            self.network = network.to(device=self.device, dtype=self.dtype).eval().requires_grad_(False)
+        except (RuntimeError, AssertionError) as error:
+            raise ModelError(
+                f"the model cannot be put on {device!r}: {str(error).splitlines()[0]}",
+                hint="choose --device cpu, or free the device",
+            ) from error
+
+    @property
+    def contract(self) -> Contract:
+        """The features this localizer reads."""
+        return self.spec.contract
+
+    @torch.inference_mode()
+    def localize(
+        self,
+        features: np.ndarray[Any, Any] | Tensor,
+        *,
+        duration: float | None = None,
+        fps: float | None = None,
+        class_scores: np.ndarray[Any, Any] | Sequence[float] | None = None,
+    ) -> Segments:
+        """Features (T, C) of one video → its segments in seconds, best first.
+
+        ``duration`` in seconds (default: what the rows cover); ``fps`` of the video, used where the contract says
+        ``native`` (default there: what rows and duration imply). ``class_scores`` (classes,) from a video-level
+        classifier give class-agnostic segments their labels. Raises UsageError for features that do not fit the
+        contract.
+        """
+        rows = check(features, self.contract)
+        rate, seconds = self._rate(len(rows), duration, fps)
+        source = torch.from_numpy(rows).T.to(self.device, self.dtype)
+        found = self._search(source, timing.clock(self.contract, self.settings, len(rows), seconds, rate))
+        if class_scores is not None and self.settings.fusion is not None:
+            found = segments.fuse(found, np.asarray(class_scores), self.settings.fusion)
+        elif class_scores is not None:
+            raise UsageError(
+                f"{self.spec.name} names its segments itself and takes no class scores", hint="leave class_scores out"
+            )
+        return self._named(found, fused=class_scores is not None)
+
+    def _search(self, features: Tensor, clock: timing.Clock) -> Detections:
+        """Features (C, T) → detections in seconds, thinned out."""
+        candidates = self.network.find(timing.resize(features, self.settings), self.settings)  # type: ignore[operator]
+        kept = segments.suppress(candidates, self.settings.nms)
+        return kept._replace(segments=clock.seconds(kept.segments))
+
+    def _rate(self, rows: int, duration: float | None, fps: float | None) -> tuple[float, float]:
+        """Frames a second and seconds of a video, from what is known of it."""
+        covered = timing.frames(self.contract, rows)
+        rate: float
+        if self.contract.fps != "native":
+            rate = self.contract.fps
+        elif fps is not None:
+            rate = fps
+        elif duration is not None:
+            rate = covered / duration
+        else:
+            raise UsageError(
+                f"{self.spec.name} reads features at the video's own rate: fps or duration is needed",
+                hint="give fps=, or duration= in seconds",
+            )
+        if rate <= 0 or (duration is not None and not duration > 0):
+            raise UsageError(f"fps {rate} and duration {duration} must be above 0", hint="give the video's own")
+        return rate, covered / rate if duration is None else duration
+
+    def _named(self, found: Detections, *, fused: bool) -> Segments:
+        order = np.argsort(-found.scores, kind="stable") if fused else np.arange(len(found.scores))
+        found = found.take(order)
+        names = self.spec.labels
+        if self.settings.fusion is not None and not fused:
+            names = ("action",)
+        labels = tuple(names[label] if label < len(names) else f"class {label}" for label in found.labels.tolist())
+        return Segments(
+            start=found.segments[:, 0].astype(np.float64),
+            end=found.segments[:, 1].astype(np.float64),
+            score=found.scores.astype(np.float32),
+            label_id=found.labels.astype(np.int32),
+            label=labels,
+        )
+
+
+def check(features: np.ndarray[Any, Any] | Tensor, contract: Contract) -> np.ndarray[Any, Any]:
+    """Features as contiguous float32 (T, C); UsageError when they cannot be what the contract describes."""
+    array = features.detach().cpu().numpy() if isinstance(features, Tensor) else np.asarray(features)
+    wanted = f"(rows, {contract.dimension}) of {contract.backbone}"
+    if array.ndim != 2 or array.shape[0] == 0:
+        raise UsageError(f"the features have shape {array.shape}, expected {wanted}", hint="give one row a window")
+    if array.shape[1] != contract.dimension:
+        turned = " They seem to be transposed." if array.shape[0] == contract.dimension else ""
+        raise UsageError(
+            f"the features have shape {array.shape}, expected {wanted}.{turned}",
+            hint=f"make them with {contract.backbone} {contract.weights}".rstrip(),
+        )
+    if not np.issubdtype(array.dtype, np.floating):
+        raise UsageError(f"the features are {array.dtype}, expected float32", hint="convert them first")
+    rows = np.ascontiguousarray(array, dtype=np.float32)
+    if not np.isfinite(rows).all():
+        bad = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
+        raise UsageError(f"the features hold NaN or infinite values (first in row {bad})", hint="extract them again")
+    return rows
+
+
+def load(
+    name: str | None, checkpoint: str | None, *, device: str, dtype: str, labels: Sequence[str] | None
+) -> Localizer:
+    """The localizer a name and a checkpoint mean, its weights loaded strictly.
+
+    The file's key names tell which project published it, and with that whose settings and rules hold. ``labels`` are
+    the names of its classes, or for class-agnostic weights those of the video-level classifier. Raises ModelError.
+    """
+    spec = _described(name, checkpoint)
+    assert checkpoint is not None  # _described has refused anything else
+    state = unwrap(read_tensors(checkpoint), checkpoint)
+    module = import_module(NETWORKS[spec.architecture])
+    form = module.published_by(state)
+    network, tensors = module.from_state(form, state, spec.network)
+    load_strictly(network, tensors, checkpoint)
+    settings = from_json(dict(spec.settings.get(form) or next(iter(spec.settings.values()))))
+    spec = dataclasses.replace(spec, classes=getattr(network, "classes", spec.classes))
+    names = tuple(labels) if labels is not None else spec.labels
+    if settings.fusion is None and len(names) != spec.classes:
+        if labels is not None:
+            raise ModelError(
+                f"{len(names)} labels were given, the model has {spec.classes} classes", hint="give one for each class"
+            )
+        names = ()
+    return Localizer(network, dataclasses.replace(spec, labels=names), settings, device=device, dtype=dtype)
+
+
+def _described(name: str | None, checkpoint: str | None) -> LocalizerSpec:
+    spec = localizers.SPECS.get(name or "")
+    sets = ", ".join(known for known, one in localizers.SPECS.items() if one.architecture == name)
+    if spec is None:
+        raise ModelError(
+            f"{name} alone does not say how its weights are used",
+            hint=f"name the set: {sets}" + (" (with --checkpoint FILE)" if checkpoint is None else ""),
+        )
+    if checkpoint is None:
+        raise ModelError(f"the weights {spec.name} are not part of vidact", hint="give their file with --checkpoint")
+    return spec

@@ -1,0 +1,91 @@
+"""PyTorch's pickled checkpoints: loaded without running any code in them, and listed without torch.
+
+Knows nothing of networks or of how tensors are wrapped.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import pickletools
+import zipfile
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from vidact.errors import ModelError
+
+# What training frameworks leave in their checkpoints beside tensors. Each name is replaced by a stand-in that does
+# nothing; what it would have held is lost, and none of it is a weight.
+INERT = (
+    "mmengine.logging.history_buffer.HistoryBuffer",
+    "numpy.core.multiarray._reconstruct",
+    "numpy._core.multiarray._reconstruct",
+    "numpy.core.multiarray.scalar",
+    "numpy._core.multiarray.scalar",
+    "numpy.ndarray",
+    "numpy.dtype",
+    "numpy.dtypes.Float64DType",
+    "numpy.dtypes.Int64DType",
+    "_codecs.encode",
+    "__builtin__.getattr",
+    "builtins.getattr",
+)
+
+
+class Inert:
+    """Takes whatever it is made with, keeps nothing, does nothing."""
+
+    def __init__(self, *arguments: object) -> None:
+        pass
+
+    def __setstate__(self, state: object) -> None:
+        pass
+
+
+def read(path: str) -> Any:
+    """What a checkpoint holds, by torch's restricted loader (usually nested dicts of tensors).
+
+    Raises OSError when it cannot be read, ModelError when it is damaged or asks for more than tensors.
+    """
+    import torch
+
+    # torch takes pairs of a stand-in and the name it stands for.
+    allowed: list[Any] = [(type(f"Inert{number}", (Inert,), {}), name) for number, name in enumerate(INERT)]
+    try:
+        with torch.serialization.safe_globals(allowed):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ModelError(
+            f"{path!r} was not loaded: it asks for more than tensors ({_first_line(error)})",
+            hint="a checkpoint that needs to run code is not opened; save its state_dict alone, or as safetensors",
+        ) from error
+    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"{path!r} is not a checkpoint torch can read: {_first_line(error)}",
+            hint="copy or download it again, and compare its size with the original's",
+        ) from error
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+
+
+def strings(path: str | os.PathLike[str]) -> frozenset[str]:
+    """Every string in a checkpoint's table of contents, its keys among them, without loading it or importing torch.
+
+    Empty where the file is no checkpoint torch wrote.
+    """
+    try:
+        if not zipfile.is_zipfile(path):
+            with open(path, "rb") as file:
+                # The older format begins with a magic number, a version and the system, each a pickle of its own.
+                return frozenset(text for _ in range(4) for text in _strings(pickletools.genops(file)))
+        with zipfile.ZipFile(path) as archive:
+            contents = next(name for name in archive.namelist() if name.endswith("data.pkl"))
+            return frozenset(_strings(pickletools.genops(archive.read(contents))))
+    except (OSError, ValueError, StopIteration, zipfile.BadZipFile):
+        return frozenset()
+
+
+def _strings(operations: Iterable[tuple[Any, Any, int | None]]) -> Iterator[str]:
+    return (argument for _, argument, _ in operations if isinstance(argument, str))

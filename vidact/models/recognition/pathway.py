@@ -1,0 +1,96 @@
+"""One pathway of the ResNet family (stem, four stages of bottlenecks) and the key names its blocks are published under.
+
+Shared by the single-pathway networks and SlowFast. Knows nothing of heads or of how pathways are joined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vidact.models.keys import Rows, count
+from vidact.models.recognition.blocks import ONE, Bottleneck, ConvNorm, NonLocal, Triple
+
+STAGES = range(4)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a pathway looks like: channels, frames every convolution spans, strides in time.
+
+    ``stem`` is the first kernel's length in frames; ``kernels`` the lengths in each stage, repeated over its blocks;
+    ``stem_strides`` the strides in time of the first convolution and of the first maximum. Blocks of a stage from
+    ``spanning`` on see single frames, whatever ``kernels`` says.
+    """
+
+    stem: int
+    kernels: tuple[tuple[int, ...], ...]
+    width: int = 64
+    stem_strides: tuple[int, int] = (1, 1)
+    non_local: tuple[tuple[int, ...], ...] = ((), (), (), ())
+    softmax: bool = True
+    spanning: int = 1000
+
+
+class Pathway(nn.Module):
+    """Stem and four stages. ``inputs`` are the channels of the clip, ``extra`` those joined to each stage's input.
+
+    ``blocks`` is the number of blocks in each stage. The stages are called from outside, one by one, so that something
+    can happen between them.
+    """
+
+    def __init__(self, shape: Shape, inputs: int, blocks: Sequence[int], extra: Sequence[int] = (0, 0, 0, 0)) -> None:
+        super().__init__()
+        self.pool_stride = (shape.stem_strides[1], 2, 2)
+        self.stem = ConvNorm(inputs, shape.width, (shape.stem, 7, 7), (shape.stem_strides[0], 2, 2))
+        self.stages = nn.ModuleList()
+        self.widths: list[int] = [shape.width]
+        for number in STAGES:
+            stage = _stage(shape, number, blocks[number], self.widths[-1] + extra[number])
+            self.stages.append(stage)
+            self.widths.append(4 * shape.width << number)
+
+    def start(self, clips: Tensor) -> Tensor:
+        """(B, C, T, H, W) → (B, width, T', H / 4, W / 4)."""
+        return F.max_pool3d(self.stem(clips), (1, 3, 3), self.pool_stride, (0, 1, 1))
+
+
+def _stage(shape: Shape, number: int, blocks: int, inputs: int) -> nn.Sequential:
+    width, kernels = shape.width << number, shape.kernels[number]
+    layers = nn.Sequential()
+    for block in range(blocks):
+        stride: Triple = (1, 2, 2) if block == 0 and number > 0 else ONE
+        kernel = kernels[block % len(kernels)] if block < shape.spanning else 1
+        layers.add_module(str(block), Bottleneck(inputs, width, 4 * width, kernel=kernel, stride=stride))
+        if block in shape.non_local[number]:
+            layers.add_module(f"{block}_nonlocal", NonLocal(4 * width, softmax=shape.softmax))
+        inputs = 4 * width
+    return layers
+
+
+def depth(keys: Iterable[str], prefix: str) -> tuple[int, ...]:
+    """How many blocks each stage under ``prefix`` has, read from own key names."""
+    named = [key for key in keys if "_nonlocal" not in key]
+    return tuple(count(named, f"{prefix}stages.{number}.") for number in STAGES)
+
+
+PYSLOWFAST_BLOCKS: Rows = (
+    (r"\.branch1\.", ".shortcut.conv."),
+    (r"\.branch1_bn\.", ".shortcut.norm."),
+    (r"\.branch2\.([abc])\.", r".\1.conv."),
+    (r"\.branch2\.([abc])_bn\.", r".\1.norm."),
+)
+PYTORCHVIDEO_BLOCKS: Rows = (
+    (r"\.branch1_(conv|norm)\.", r".shortcut.\1."),
+    (r"\.branch2\.(conv|norm)_([abc])\.", r".\2.\1."),
+)
+MMACTION_BLOCKS: Rows = (
+    (r"\.bn\.", ".norm."),
+    (r"(stages\.\d+\.\d+)\.conv1\.", r"\1.a."),
+    (r"(stages\.\d+\.\d+)\.conv2\.", r"\1.b."),
+    (r"(stages\.\d+\.\d+)\.conv3\.", r"\1.c."),
+    (r"\.downsample\.", ".shortcut."),
+)

@@ -1,0 +1,74 @@
+"""Weights of C3D, S3D and the 3-D ResNets of 3D-ResNets-PyTorch."""
+
+from __future__ import annotations
+
+from vidact.models.zoo.entry import Entry
+from vidact.models.zoo.publishers import CLASSES, mmaction
+from vidact.records import Geometry, Published, Sampling, Spec
+
+
+def _s3d() -> Entry:
+    spec = Spec(
+        name="s3d.k400",
+        architecture="s3d",
+        sampling=Sampling(frames=64, stride=1, fps=25.0),
+        geometry=Geometry(size=(224, 224), short_side=256),
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        labels=(),
+        classes=CLASSES["kinetics400"],
+        feature_dimension=1024,
+        licence="MIT",
+        published=Published(72.1, 90.4, "not stated by the publisher", "kylemin/S3D"),
+        notes="S3D_kinetics400.pt, on Google Drive (linked from github.com/kylemin/S3D).",
+    )
+    return Entry(spec, "S3D", source="", sha256="", size=0, labels="kinetics400")
+
+
+def _r3d(architecture: str, file: str, weights: str, classes: int, features: int) -> Entry:
+    # The order of the 700 classes is the authors' own, not the alphabet's; no list is published.
+    where = f"{file}, on Google Drive (linked from github.com/kenshohara/3D-ResNets-PyTorch)."
+    spec = Spec(
+        name=f"{architecture}.{weights}",
+        architecture=architecture,
+        sampling=Sampling(frames=16, stride=1, fps=25.0),
+        geometry=Geometry(size=(112, 112), short_side=112),
+        mean=(0.4345, 0.4051, 0.3775),
+        std=(0.2768, 0.2713, 0.2737),
+        labels=(),
+        classes=classes,
+        feature_dimension=features,
+        licence="MIT",
+        notes=where if file else "The publisher's recipe; no file of it is listed.",
+    )
+    return Entry(spec, "3D-ResNet", source="", sha256="", size=0)
+
+
+ENTRIES = (
+    mmaction(
+        "c3d.ucf101-mmaction2",
+        "c3d/c3d_sports1m-pretrained_8xb30-16x1x1-45e_ucf101-rgb/"
+        "c3d_sports1m-pretrained_8xb30-16x1x1-45e_ucf101-rgb_20220811-31723200.pth",
+        (83.08, 95.93),
+        frames=16,
+        stride=1,
+        features=4096,
+        size=112,
+        short_side=128,
+        labels="ucf101",
+        views="10x1",
+        family="C3D",
+        mean=(104 / 255, 117 / 255, 128 / 255),
+        std=(1 / 255,) * 3,
+    ),
+    _s3d(),
+    _r3d("r3d-18", "r3d18_K_200ep.pth", "k700", 700, 512),
+    _r3d("r3d-18", "r3d18_KM_200ep.pth", "k700-mit", 1039, 512),
+    _r3d("r3d-34", "r3d34_K_200ep.pth", "k700", 700, 512),
+    _r3d("r3d-34", "r3d34_KM_200ep.pth", "k700-mit", 1039, 512),
+    _r3d("r3d-50", "r3d50_K_200ep.pth", "k700", 700, 2048),
+    _r3d("r3d-50", "r3d50_KM_200ep.pth", "k700-mit", 1039, 2048),
+    _r3d("r3d-18-a", "", "k400", 400, 512),
+    _r3d("r2p1d-18", "", "k700", 700, 512),
+    _r3d("r2p1d-50", "", "k700", 700, 2048),
+)

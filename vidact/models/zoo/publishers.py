@@ -1,0 +1,132 @@
+"""What all weights of one publisher have in common: normalisation, licence, protocol. One function a publisher.
+
+Sizes are those of the published test; ``file`` is the end of the address the weights lie at.
+"""
+
+from __future__ import annotations
+
+from vidact.models.zoo.entry import Entry
+from vidact.records import Geometry, Published, Sampling, Spec
+
+CLASSES = {
+    "kinetics400": 400,
+    "kinetics600": 600,
+    "kinetics700": 700,
+    "kinetics710": 710,
+    "something_v2": 174,
+    "ucf101": 101,
+    "hmdb51": 51,
+}
+Scores = tuple[float | None, float | None]
+"""Published top-1 and top-5 in percent."""
+_PYTORCHVIDEO_MARK = r"blocks\.\d+\."
+_PYSLOWFAST_MARK = r"s1\.pathway0_stem\."
+_MMACTION_MARK = r"(backbone|cls_head)\."
+
+_GREY_MEAN, _GREY_STD = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def architecture(name: str) -> str:
+    """The part of a weight set's name before the dot."""
+    return name.partition(".")[0]
+
+
+def pytorchvideo(
+    name: str,
+    file: str,
+    scores: Scores,
+    *,
+    frames: int,
+    stride: int,
+    features: int,
+    size: int = 256,
+    labels: str = "kinetics400",
+    views: str = "10x3",
+    family: str,
+) -> Entry:
+    """Weights of pytorchvideo's model zoo (``.pyth``)."""
+    spec = Spec(
+        name=name,
+        architecture=architecture(name),
+        sampling=Sampling(frames=frames, stride=stride, fps=30.0),
+        geometry=Geometry(size=(size, size), short_side=size),
+        mean=_GREY_MEAN,
+        std=_GREY_STD,
+        labels=(),
+        classes=CLASSES[labels],
+        feature_dimension=features,
+        licence="Apache-2.0",
+        published=Published(*scores, f"{views} views of {size}x{size}", "pytorchvideo model zoo"),
+    )
+    source = f"https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/{file}"
+    return Entry(spec, family, source, sha256="", size=0, labels=labels, mark=_PYTORCHVIDEO_MARK)
+
+
+def pyslowfast(
+    name: str,
+    file: str,
+    scores: Scores,
+    *,
+    frames: int,
+    stride: int,
+    features: int,
+    size: int = 256,
+    labels: str = "kinetics400",
+    views: str = "10x3",
+    family: str,
+) -> Entry:
+    """Weights of PySlowFast's model zoo; its ``.pkl`` files are Caffe2's and have to be converted first."""
+    spec = Spec(
+        name=name,
+        architecture=architecture(name),
+        sampling=Sampling(frames=frames, stride=stride, fps=30.0),
+        geometry=Geometry(size=(size, size), short_side=size),
+        mean=_GREY_MEAN,
+        std=_GREY_STD,
+        labels=(),
+        classes=CLASSES[labels],
+        feature_dimension=features,
+        licence="Apache-2.0",
+        published=Published(*scores, f"{views} views of {size}x{size}", "PySlowFast model zoo"),
+        notes="The file is a Caffe2 pickle." if file.endswith(".pkl") else "",
+    )
+    source = f"https://dl.fbaipublicfiles.com/pyslowfast/{file}"
+    return Entry(spec, family, source, sha256="", size=0, labels=labels, mark=_PYSLOWFAST_MARK)
+
+
+def mmaction(
+    name: str,
+    file: str,
+    scores: Scores,
+    *,
+    frames: int,
+    stride: int,
+    features: int,
+    size: int = 256,
+    short_side: int = 256,
+    labels: str = "kinetics400",
+    views: str = "10x3",
+    family: str,
+    mean: tuple[float, ...] = _IMAGENET_MEAN,
+    std: tuple[float, ...] = _IMAGENET_STD,
+    notes: str = "",
+) -> Entry:
+    """Weights of mmaction2's model zoo (``.pth``)."""
+    spec = Spec(
+        name=name,
+        architecture=architecture(name),
+        sampling=Sampling(frames=frames, stride=stride, fps=30.0),
+        geometry=Geometry(size=(size, size), short_side=short_side),
+        labels=(),
+        classes=CLASSES[labels],
+        feature_dimension=features,
+        licence="Apache-2.0",
+        published=Published(*scores, f"{views} views of {size}x{size}", "mmaction2 model zoo"),
+        mean=mean,
+        std=std,
+        notes=notes,
+    )
+    whole = not file or file.startswith("https://")
+    source = file if whole else f"https://download.openmmlab.com/mmaction/v1.0/recognition/{file}"
+    return Entry(spec, family, source, sha256="", size=0, labels=labels, mark=_MMACTION_MARK)
