@@ -1,0 +1,52 @@
+"""Frame scores and label accuracy give the numbers of the published evaluation codes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vidact.evaluation import accuracy
+from vidact.evaluation.frames import frame_average_precision, spaced
+
+FOLDER = Path(__file__).resolve().parents[1] / "golden" / "localization"
+
+
+@pytest.mark.parametrize("protocol", ["valid_frames_only", "sampled_25"])
+def test_frame_record(protocol: str) -> None:
+    facts = json.loads((FOLDER / "metric_frame_map.json").read_text(encoding="utf-8"))
+    with np.load(FOLDER / "metric_frame_map.npz") as file:
+        scores = [file[f"v{number}_probs"] for number in range(len(facts["videos"]))]
+        labels = [file[f"v{number}_labels"] for number in range(len(facts["videos"]))]
+    expected = facts["expected"][protocol]
+    found = frame_average_precision(scores, labels, sampled=protocol == "sampled_25")
+    np.testing.assert_allclose(found.ap, expected["ap"], rtol=0, atol=1e-6)
+    assert 100 * found.map == pytest.approx(expected["map_mean_over_nonzero_classes_percent"], abs=1e-4)
+    assert 100 * found.ap.mean() == pytest.approx(expected["map_mean_over_all_classes_percent"], abs=1e-4)
+    assert found.frames == expected["frames"]
+
+
+def test_spaced_frames() -> None:
+    assert len(spaced(25)) == 0
+    np.testing.assert_array_equal(spaced(26), np.arange(1, 26))
+    np.testing.assert_array_equal(spaced(60)[:3], [1, 3, 5])
+
+
+def test_classification_record() -> None:
+    facts = json.loads((FOLDER / "metric_classification.json").read_text(encoding="utf-8"))
+    scores, labels, several = (np.array(facts[key]) for key in ("scores", "labels", "multilabel"))
+    assert accuracy.top_k(scores, labels, 1) == pytest.approx(facts["top1"], abs=1e-6)
+    assert accuracy.top_k(scores, labels, 5) == pytest.approx(facts["top5"], abs=1e-6)
+    assert accuracy.mean_class_accuracy(scores, labels) == pytest.approx(facts["mean_class_accuracy"], abs=1e-6)
+    assert accuracy.mean_sample_precision(scores, several) == pytest.approx(facts["mmit_mAP"], abs=1e-6)
+    assert accuracy.mean_average_precision(scores, several) == pytest.approx(facts["mAP_macro"], abs=1e-6)
+    tied = np.array(facts["tied_scores"])
+    assert accuracy.top_k(tied, labels, 1) == pytest.approx(facts["tied_top1"], abs=1e-6)
+    assert accuracy.top_k(tied, labels, 5) == pytest.approx(facts["tied_top5"], abs=1e-6)
+
+
+def test_equal_scores_count_together() -> None:
+    assert accuracy.average_precision(np.array([0.5, 0.5]), np.array([0, 1])) == 0.5
+    assert np.isnan(accuracy.average_precision(np.array([0.5]), np.array([0])))

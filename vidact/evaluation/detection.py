@@ -1,0 +1,322 @@
+"""How good segments are: mean average precision over overlaps, recall of the best few, recall by number of proposals.
+
+Each published benchmark counts a little differently; a ``Protocol`` says how. Works on arrays; knows no files, no
+video.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from vidact.errors import UsageError
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+Array = np.ndarray[Any, Any]
+
+
+class Events(NamedTuple):
+    """Segments of many videos as arrays of one length: ``video``, ``start``, ``end`` (seconds), ``label``; for
+    predictions also ``score``. Labels are names or numbers, of one kind in truth and prediction."""
+
+    video: Array
+    start: Floats
+    end: Floats
+    label: Array
+    score: Floats | None = None
+
+    def take(self, rows: Any) -> Events:
+        """The rows an index array or a mask picks."""
+        return Events(*(None if column is None else column[rows] for column in self))
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How a benchmark counts.
+
+    Events that lie within ``duplicate`` seconds of an earlier one of the same label are dropped (None: kept), and those
+    shorter than ``shortest`` (or, with 0, of no length at all; None: kept). ``unknown``: what a predicted label that no
+    event has means: ``refuse`` it, ``ignore`` it, or let a number ``collide`` with the class at that place among the
+    sorted known ones. ``match``: ``predictions`` take their best free event, best score first, from an overlap of the
+    threshold on; or ``events`` take their best free prediction, above the threshold only. ``ambiguous`` names a label
+    whose events excuse the unmatched predictions they touch. ``points`` > 0 averages precision at that many even
+    recalls.
+    """
+
+    duplicate: float | None = None
+    shortest: float | None = None
+    unknown: Literal["refuse", "ignore", "collide"] = "ignore"
+    match: Literal["predictions", "events"] = "predictions"
+    ambiguous: str | None = None
+    points: int = 0
+
+
+PROTOCOLS = {
+    "activitynet": Protocol(unknown="refuse"),
+    "actionformer": Protocol(duplicate=1e-3, shortest=1e-3, unknown="collide"),
+    "tridet": Protocol(duplicate=1e-3, shortest=0.0, unknown="collide"),
+    "opentad": Protocol(duplicate=1e-3, shortest=0.0),
+    "thumos14-kit": Protocol(match="events", ambiguous="Ambiguous", points=11),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """``ap`` (thresholds, classes) for the ``classes`` in sorted order, from ``events`` events at overlaps
+    ``tious``."""
+
+    tious: tuple[float, ...]
+    classes: tuple[Any, ...]
+    ap: Floats
+    events: int
+
+    @property
+    def map(self) -> Floats:
+        """Mean over classes for each threshold."""
+        mean: Floats = self.ap.mean(axis=1)
+        return mean
+
+    @property
+    def average(self) -> float:
+        """Mean over thresholds too."""
+        return float(self.map.mean())
+
+
+def overlap(one: Floats, others: Floats) -> Floats:
+    """IoU (P, G) of segments (P, 2) with segments (G, 2); 0 / 0 is NaN."""
+    first, last = np.maximum(one[:, None, 0], others[None, :, 0]), np.minimum(one[:, None, 1], others[None, :, 1])
+    shared = np.clip(last - first, 0, None)
+    union = (others[:, 1] - others[:, 0])[None, :] + (one[:, 1] - one[:, 0])[:, None] - shared
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found: Floats = shared / union
+    return found
+
+
+def cleaned(truth: Events, protocol: Protocol) -> Events:
+    """The events a protocol counts, in their order."""
+    if protocol.duplicate is None and protocol.shortest is None:
+        return truth
+    kept: list[int] = []
+    earlier: dict[tuple[Any, Any], list[int]] = {}
+    for row in range(len(truth.start)):
+        length = truth.end[row] - truth.start[row]
+        if protocol.shortest is not None and (length <= 0 or length < protocol.shortest):
+            continue
+        same = earlier.setdefault((truth.video[row], truth.label[row]), [])
+        if protocol.duplicate is not None and any(
+            abs(truth.start[row] - truth.start[one]) <= protocol.duplicate
+            and abs(truth.end[row] - truth.end[one]) <= protocol.duplicate
+            for one in same
+        ):
+            continue
+        same.append(row)
+        kept.append(row)
+    return truth.take(np.array(kept, dtype=np.int64))
+
+
+def average_precision(
+    truth: Events, found: Events, tious: Sequence[float], protocol: Protocol, *, classes: Sequence[Any] | None = None
+) -> Detection:
+    """Average precision of every class at every overlap.
+
+    ``classes`` fixes which are averaged (default: all that have events). Raises UsageError for labels without events
+    where the protocol refuses them.
+    """
+    events, names, by_class = _by_class(truth, found, protocol, classes)
+    ap = np.zeros((len(tious), len(names)))
+    excuses = None if protocol.ambiguous is None else truth.take(truth.label == protocol.ambiguous)
+    for column, (own, predicted) in enumerate(by_class):
+        if not len(predicted.start) or not len(own.start):
+            continue
+        order = _best_first(predicted)
+        predicted = predicted.take(order)
+        hits = _matches(own, predicted, np.asarray(tious, dtype=np.float64), protocol)
+        excused = np.zeros(len(order), dtype=bool) if excuses is None else _touched(predicted, excuses)
+        for row, hit in enumerate(hits):
+            counted = hit[hit | ~excused]
+            ap[row, column] = _precision(counted, len(own.start), protocol.points)
+    return Detection(tuple(float(one) for one in tious), names, ap, len(events.start))
+
+
+def recall_of_best(
+    truth: Events, found: Events, tious: Sequence[float], protocol: Protocol, times: Sequence[int] = (1, 5)
+) -> Floats:
+    """Recall (thresholds, times) of the best k × n predictions in each video with n events of a class, mean over
+    classes."""
+    _, names, by_class = _by_class(truth, found, protocol, None)
+    recall = np.zeros((len(tious), len(times), len(names)))
+    for column, (own, predicted) in enumerate(by_class):
+        if not len(predicted.start):
+            continue
+        predicted = predicted.take(_best_first(predicted))
+        for _, events, picks in _by_video(own, predicted):
+            count = len(events)
+            iou = overlap(_times(predicted, picks), _times(own, events))
+            for place, several in enumerate(times):
+                for row, tiou in enumerate(tious):
+                    recall[row, place, column] += (iou[: several * count] >= tiou).any(axis=0).sum()
+        recall[:, :, column] /= len(own.start)
+    mean: Floats = recall.mean(axis=2)
+    return mean
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalRecall:
+    """``recall`` (thresholds, points) at ``proposals`` (points,) proposals a video; ``average`` over the thresholds."""
+
+    recall: Floats
+    proposals: Floats
+
+    @property
+    def average(self) -> Floats:
+        mean: Floats = self.recall.mean(axis=0)
+        return mean
+
+    @property
+    def auc(self) -> float:
+        """Area under average recall by number of proposals, in percent of the whole."""
+        average, at = self.average, self.proposals
+        area = float(((average[1:] + average[:-1]) / 2 * np.diff(at)).sum())
+        return 100 * area / float(at[-1])
+
+
+def proposal_recall(
+    truth: Events,
+    found: Events,
+    *,
+    most: float | None = 100,
+    tious: Sequence[float] = tuple(np.linspace(0.5, 0.95, 10)),
+    points: int = 100,
+) -> ProposalRecall:
+    """Recall of class-agnostic proposals by their average number a video, at ``points`` numbers up to ``most``.
+
+    ``most`` None takes all there are. Every video keeps the same share of its own proposals, best first.
+    """
+    videos = np.unique(truth.video)
+    if not len(found.start) or not len(videos):
+        raise UsageError("there are no proposals or no events to compare", hint="check the files' videos")
+    most = len(found.start) / len(videos) if most is None else most
+    share = most * len(videos) / len(found.start)
+    ious: list[Floats] = []
+    retrieved = 0
+    ordered = found.take(_best_first(found))
+    for video in videos:
+        own, picks = _times(truth, truth.video == video), _times(ordered, ordered.video == video)
+        kept = min(int(len(picks) * share), len(picks))
+        retrieved += kept
+        ious.append(overlap(own, picks[:kept]) if len(picks) else np.zeros((len(own), 1)))
+    portions = np.arange(1, points + 1) / points * (most * len(videos) / retrieved)
+    events = sum(len(iou) for iou in ious)
+    recall = np.zeros((len(tious), points))
+    for iou in ious:
+        counts = np.minimum((iou.shape[1] * portions).astype(np.int64), iou.shape[1])
+        for row, tiou in enumerate(tious):
+            good = iou >= tiou
+            # The first proposal that finds an event decides from how many on the event is found.
+            first = np.where(good.any(axis=1), good.argmax(axis=1) if iou.shape[1] else 0, iou.shape[1] + 1)
+            recall[row] += (first[:, None] < counts[None, :]).sum(axis=0)
+    return ProposalRecall(recall / events, portions * (retrieved / len(videos)))
+
+
+def _by_class(
+    truth: Events, found: Events, protocol: Protocol, classes: Sequence[Any] | None
+) -> tuple[Events, tuple[Any, ...], list[tuple[Events, Events]]]:
+    """The events that count, the classes, and each class's events and predictions."""
+    events = cleaned(truth, protocol)
+    if protocol.ambiguous is not None:
+        events = events.take(events.label != protocol.ambiguous)
+    names = tuple(np.unique(events.label).tolist()) if classes is None else tuple(classes)
+    strangers = [label for label in np.unique(found.label).tolist() if label not in names]
+    if strangers and protocol.unknown == "refuse":
+        raise UsageError(
+            f"{len(strangers)} predicted labels are not in the truth (first: {strangers[0]!r})",
+            hint="give the predictions the truth's labels, or use another protocol",
+        )
+    pairs = []
+    for place, name in enumerate(names):
+        mine = found.label == name
+        if protocol.unknown == "collide" and np.issubdtype(found.label.dtype, np.integer):
+            mine |= (found.label == place) & np.isin(found.label, strangers)
+        pairs.append((events.take(events.label == name), found.take(mine)))
+    return events, names, pairs
+
+
+def _best_first(found: Events) -> Array:
+    """Best score first; among equal scores the later prediction, as a stable sort read backwards gives."""
+    if found.score is None:
+        raise UsageError("predictions need scores", hint="give every predicted segment a score")
+    order: Array = np.argsort(found.score, kind="stable")[::-1]
+    return order
+
+
+def _times(events: Events, rows: Any = slice(None)) -> Floats:
+    return np.stack([events.start[rows], events.end[rows]], axis=1)
+
+
+def _by_video(own: Events, predicted: Events) -> Iterator[tuple[Any, Array, Array]]:
+    """(video, its events' rows, its predictions' rows) for every video that has both."""
+    for video in np.unique(own.video):
+        picks = np.flatnonzero(predicted.video == video)
+        if len(picks):
+            yield video, np.flatnonzero(own.video == video), picks
+
+
+def _matches(own: Events, predicted: Events, tious: Floats, protocol: Protocol) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which predictions (best first) are right, (thresholds, predictions)."""
+    right = np.zeros((len(tious), len(predicted.start)), dtype=bool)
+    for _, events, picks in _by_video(own, predicted):
+        iou = overlap(_times(predicted, picks), _times(own, events))
+        for row, tiou in enumerate(tious):
+            if protocol.match == "predictions":
+                right[row, picks] = _predictions_choose(iou, tiou)
+            else:
+                right[row, picks] = _events_choose(iou, tiou)
+    return right
+
+
+def _predictions_choose(iou: Floats, tiou: float) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    right = np.zeros(len(iou), dtype=bool)
+    free = np.ones(iou.shape[1], dtype=bool)
+    for row in np.flatnonzero(~(iou < tiou).all(axis=1)):
+        for event in np.argsort(iou[row], kind="stable")[::-1]:
+            if iou[row, event] < tiou:
+                break
+            if free[event]:
+                free[event] = False
+                right[row] = True
+                break
+    return right
+
+
+def _events_choose(iou: Floats, tiou: float) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    right = np.zeros(len(iou), dtype=bool)
+    for column in iou.T:
+        left = np.where(right, -1.0, column)
+        best = int(left.argmax())
+        if left[best] > tiou:
+            right[best] = True
+    return right
+
+
+def _touched(predicted: Events, excuses: Events) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Which predictions share any time with an excusing event of their video."""
+    touched = np.zeros(len(predicted.start), dtype=bool)
+    for _, events, picks in _by_video(excuses, predicted):
+        touched[picks] = (overlap(_times(predicted, picks), _times(excuses, events)) > 0).any(axis=1)
+    return touched
+
+
+def _precision(right: np.ndarray[Any, np.dtype[np.bool_]], events: int, points: int) -> float:
+    """Average precision of predictions, best first: area under the curve, or the mean at ``points`` recalls."""
+    if not right.any():
+        return 0.0
+    hits = np.cumsum(right)
+    recall, precision = hits / events, hits / np.arange(1, len(right) + 1)
+    if points:
+        wanted = np.arange(points) / (points - 1)  # 3 / 10 and not 3 × 0.1, which a recall of 0.3 would miss
+        return float(np.mean([precision[recall >= one].max(initial=0.0) for one in wanted]))
+    best = np.maximum.accumulate(precision[::-1])[::-1]
+    return float((best * np.diff(recall, prepend=0.0)).sum())
