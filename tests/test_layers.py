@@ -13,7 +13,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "vidact"
 
 # Top to bottom; units on one line do not import each other.
 LAYERS = (
-    {"cli", "__main__"},
+    {"__main__"},
+    {"cli"},
     {"bench", "doctor"},
     {"engine", "training", "evaluation", "report", "export"},
     {"tasks"},

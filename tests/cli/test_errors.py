@@ -1,0 +1,83 @@
+"""Which error ends with which exit code, and what is said."""
+
+from __future__ import annotations
+
+import errno
+import sys
+
+import pytest
+import typer
+from cli.conftest import Vidact
+
+from vidact.cli import _errors
+from vidact.cli._output import ClosedPipe
+from vidact.cli.status import status
+from vidact.errors import ModelError, RunError, UsageError, VideoError
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (UsageError("x"), 2),
+        (ModelError("x"), 3),
+        (RunError("x"), 4),
+        (RunError("x", busy=True), 75),
+        (VideoError("NotFound", "x"), 1),
+        (typer.BadParameter("x"), 2),
+        (KeyboardInterrupt(), 130),
+        (OSError(errno.ENOSPC, "No space left on device", "/full"), 4),
+        (OSError(errno.EIO, "Input/output error"), 1),
+        (ValueError("x"), 1),
+    ],
+)
+def test_exit_codes(error: BaseException, code: int) -> None:
+    assert _errors.explain(error)[0] == code
+
+
+def test_message_and_next_step(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _errors.report(UsageError("no \x1b[31mgood", hint="vidact --help\n")) == 2
+    assert capsys.readouterr() == ("", "Error: no \\x1b[31mgood\nNext:  vidact --help\\x0a\n")
+
+
+def test_an_unexpected_error_is_a_line_and_how_to_see_more(capsys: pytest.CaptureFixture[str]) -> None:
+    assert _errors.report(ZeroDivisionError("division by zero")) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("Error: unexpected: ZeroDivisionError: division by zero\n")
+    assert "VIDACT_DEBUG=1" in said
+    assert "Traceback" not in said
+
+
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIDACT_DEBUG", "1")
+    try:
+        raise RunError("no disk") from OSError("why")
+    except RunError as error:
+        assert _errors.report(error) == 4
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert "OSError: why" in said
+    assert "Error: no disk" in said
+
+
+def test_a_closed_pipe_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_errors, "abandon_stdout", lambda: None)
+    assert _errors.report(ClosedPipe()) == 0
+    assert _errors.report(BrokenPipeError()) == 0
+
+
+def test_main_is_where_errors_end(vidact: Vidact, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr(sys.modules[status.__module__], "_facts", broken)
+    monkeypatch.setattr("vidact.store.reader.Reader", lambda out: None)
+    done = vidact("status", "x")
+    assert (done.code, done.out) == (1, "")
+    assert "ZeroDivisionError: oh" in done.err
+
+
+def test_no_run_there(vidact: Vidact) -> None:
+    for command in ("show", "status"):
+        done = vidact(command, "nowhere")
+        assert (done.code, done.out) == (4, "")
+        assert "nowhere" in done.err

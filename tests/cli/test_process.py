@@ -1,0 +1,167 @@
+"""vidact as a process of its own: terminals, pipes and signals."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from cli.runs import make_run, outcome
+
+from vidact.store.reader import Reader
+
+TESTS = str(Path(__file__).resolve().parents[1])
+
+# The engine's stand-in: two clips for every video, one video every PACE seconds.
+SLOW = """
+import sys, time
+import vidact.cli._progress as progress_line
+import vidact.engine.run as engine
+from cli.runs import outcome
+
+pace, progress_line.MINUTE, progress_line.TICK = (float(number) for number in sys.argv[1:4])
+del sys.argv[1:4]
+
+def execute(prepared, sink, *, stop, progress):
+    for video in prepared.todo.videos:
+        time.sleep(pace)
+        if stop():
+            return
+        made = outcome(video)
+        progress(2, 4.0)
+        sink.add(made)
+        yield made
+
+engine.execute = execute
+from vidact.cli.app import main
+main()
+"""
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("VIDACT_", "NO_COLOR", "COLUMNS"))
+    }
+    return {**kept, "PYTHONPATH": TESTS, "TERM": "xterm-256color", **more}
+
+
+def slow(pace: float, minute: float, tick: float, *arguments: object) -> list[str]:
+    return [sys.executable, "-c", SLOW, *map(str, (pace, minute, tick)), *map(str, arguments)]
+
+
+def on_a_terminal(command: Sequence[str], folder: Path, width: int) -> tuple[int, str]:
+    """Run a command on a pseudo-terminal of so many columns; its exit code and all that the screen was sent."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    process = subprocess.Popen(command, cwd=folder, env=environment(), stdin=slave, stdout=slave, stderr=slave)
+    os.close(slave)
+    said = b""
+    while True:
+        try:
+            block = os.read(master, 65536)
+        except OSError:  # Linux says so when the last writer is gone
+            break
+        if not block:
+            break
+        said += block
+    os.close(master)
+    return process.wait(), said.decode()
+
+
+@pytest.mark.parametrize("width", [100, 40])
+def test_the_live_line(checkpoint: Path, videos: Path, tmp_path: Path, width: int) -> None:
+    command = slow(0.3, 60, 0.05, "classify", videos, "--checkpoint", checkpoint)
+    code, screen = on_a_terminal(command, tmp_path, width)
+    assert code == 0
+    live = [line for line in re.split(r"[\r\n]", screen) if re.match(r"\d/3 videos", line)]
+    assert any("clips/s" in line for line in live)
+    assert max(map(len, live)) < width
+    if width == 100:
+        assert re.search(r"2/3 videos \|.*\| [\d.]+ clips/s, [\d.]+x real time, 0 failed, 0:0\d left", screen)
+    assert "3 of 3 videos done" in screen
+    assert "\x1b[1mlabel" in screen
+
+
+def test_without_a_terminal_a_plain_line_now_and_then(checkpoint: Path, videos: Path, tmp_path: Path) -> None:
+    command = slow(0.3, 0.2, 0.05, "classify", videos, "--checkpoint", checkpoint)
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True)
+    lines = [line for line in done.stderr.splitlines() if "/3 videos, " in line]
+    assert len(lines) >= 2
+    assert re.fullmatch(r"2/3 videos, [\d.]+ clips/s, [\d.]+x real time, 0 failed, 0:0\d left", lines[-1])
+    assert all(line.isprintable() for line in (done.stdout + done.stderr).replace("\t", "").split("\n"))
+
+
+def test_quiet_is_quiet_on_a_terminal_too(checkpoint: Path, videos: Path, tmp_path: Path) -> None:
+    command = slow(0.1, 60, 0.05, "classify", videos, "--checkpoint", checkpoint, "--quiet")
+    assert on_a_terminal(command, tmp_path, 80) == (0, "")
+
+
+def test_sigterm(checkpoint: Path, videos: Path, tmp_path: Path) -> None:
+    command = slow(1, 0.1, 0.05, "classify", videos, "--checkpoint", checkpoint)
+    process = subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    said = ""
+    while "1/3 videos" not in said:
+        said = process.stderr.readline()
+        assert said
+    process.send_signal(signal.SIGTERM)
+    rest = process.stderr.read()
+    assert process.wait() == 143
+    assert "Stopped" in rest
+    assert Reader(str(tmp_path / "vidact-out")).videos().num_rows >= 1
+
+
+def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {line}"], cwd=folder, env=environment(), capture_output=True, text=True
+    )
+
+
+def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
+    make_run(tmp_path / "out", [outcome(f"{'x' * 100}/{number}.mp4", clips=100) for number in range(20)])
+    for more in ("--clips", "--clips --json"):
+        done = shell(f"{sys.executable} -m vidact show out {more} | head -1", tmp_path)
+        assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
+
+
+def test_a_closed_pipe_ends_a_run_quietly(checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "many").mkdir()
+    for number in range(2000):
+        (tmp_path / "many" / f"{number}.mp4").write_bytes(b"")
+    (tmp_path / "slow.py").write_text(SLOW)
+    command = f"{sys.executable} slow.py 0 60 0.5 classify many --checkpoint {checkpoint} -o - --quiet"
+    done = shell(f"{command} | head -1", tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["table"] == "predictions"
+
+
+def test_an_idle_rerun_loads_neither_torch_nor_ray(checkpoint: Path, videos: Path, tmp_path: Path) -> None:
+    arguments = ("classify", videos, "--checkpoint", checkpoint)
+    subprocess.run(slow(0, 60, 0.5, *arguments), cwd=tmp_path, env=environment(), capture_output=True, check=True)
+    code = (
+        "import sys\nfrom vidact.cli.app import main\n"
+        "try:\n    main()\n"
+        "finally:\n    print([name for name in ('torch', 'ray', 'av', 'decord') if name in sys.modules])\n"
+    )
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True)
+    assert "Nothing to do." in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_names_print_whatever_the_locale(tmp_path: Path) -> None:
+    make_run(tmp_path / "out", [outcome("é日本👍.mp4")])
+    for locale in ({"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}):
+        command = [sys.executable, "-m", "vidact", "show", "out"]
+        done = subprocess.run(command, cwd=tmp_path, env=environment(**locale), capture_output=True, check=True)
+        assert done.stdout.startswith(b"\\xe9\\u65e5")

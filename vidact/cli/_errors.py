@@ -1,0 +1,75 @@
+"""Exit codes, and what is said when a command ends with an error. Messages are made where the error is raised."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import traceback
+
+import typer
+
+from vidact.cli._output import ClosedPipe, abandon_stdout, plain, write
+from vidact.errors import ModelError, RunError, UsageError, VidactError
+
+DONE = 0
+UNEXPECTED = 1
+USAGE = 2
+MODEL = 3
+RUN = 4
+SOME_FAILED = 5
+OUT_OF_TIME = 6
+BUSY = 75
+INTERRUPTED = 130
+TERMINATED = 143
+
+_CODES: dict[type[VidactError], int] = {UsageError: USAGE, ModelError: MODEL, RunError: RUN}
+
+# What typer raises for an unknown option, a missing argument or a bad value; it has no public name of its own.
+_Misuse = typer.BadParameter.__mro__[1]
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
+
+def report(error: BaseException) -> int:
+    """Say on stderr what went wrong and what to do next; return the exit code."""
+    if isinstance(error, (ClosedPipe, BrokenPipeError)):
+        abandon_stdout()
+        return DONE
+    code, message, hint = explain(error)
+    colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    bold, red, usual = ("\x1b[1m", "\x1b[1;31m", "\x1b[0m") if colour else ("", "", "")
+    text = f"{red}Error:{usual} {plain(message)}\n" if message else ""
+    text += f"{bold}Next:{usual}  {plain(hint)}\n" if hint else ""
+    if os.environ.get("VIDACT_DEBUG", "0") not in ("", "0"):
+        text = "".join(traceback.format_exception(error)) + text
+    try:
+        write(sys.stderr, text)
+    except ClosedPipe:
+        abandon_stdout()
+    return code
+
+
+def explain(error: BaseException) -> tuple[int, str, str]:
+    """Exit code, message and what to do next for an error that ended a command."""
+    if isinstance(error, _Misuse):
+        return _misuse(error)
+    if isinstance(error, VidactError):
+        code = next((code for kind, code in _CODES.items() if isinstance(error, kind)), UNEXPECTED)
+        return BUSY if isinstance(error, RunError) and error.busy else code, error.message, error.hint
+    if isinstance(error, (KeyboardInterrupt, typer.Abort)):
+        return INTERRUPTED, "interrupted", ""
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        where = error.filename or "to the disk"
+        return RUN, f"cannot write {where}: {error.strerror}", "make room, then run the same command again"
+    summary = traceback.format_exception_only(error)[-1].strip()
+    return UNEXPECTED, f"unexpected: {summary}", "run it again with VIDACT_DEBUG=1 to see where, and report it"
+
+
+def _misuse(error: BaseException) -> tuple[int, str, str]:
+    """typer's own complaints. It has printed the help already when nothing at all was given."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return USAGE, "", ""
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    context = getattr(error, "ctx", None)
+    return USAGE, message, f"{context.command_path if context else 'vidact'} --help"

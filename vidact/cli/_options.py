@@ -1,0 +1,241 @@
+"""Every option of the command line, once: the same name, help and check wherever a command uses it.
+
+A parameter must be called like its option: then its value also comes from ``VIDACT_<COMMAND>_<OPTION>``. Device,
+decoder and address have a machine-wide variable besides, which the command's own one overrides. ``--overwrite``
+destroys, so it has none. The help names no variables: the rule is said once, below it.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Literal
+
+import typer
+
+from vidact.cli import _parse as parse
+
+_option = partial(typer.Option, show_envvar=False)
+_model = partial(_option, rich_help_panel="Model")
+_output = partial(_option, rich_help_panel="Output")
+_clips = partial(_option, rich_help_panel="Clips and labels")
+_machine = partial(_option, rich_help_panel="Machine")
+_run = partial(_option, rich_help_panel="This run")
+
+# What to work on
+
+Inputs = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="PATH",
+        help="Videos, directories (searched to the bottom), patterns, lists of paths (.txt, .csv, .jsonl, .parquet), "
+        "or - for a list on standard input.",
+        show_default=False,
+    ),
+]
+Out = Annotated[str, typer.Argument(metavar="OUT", help="The folder a run wrote.")]
+
+# Model
+
+Model = Annotated[
+    str | None,
+    _model(
+        "--model",
+        "-m",
+        metavar="NAME",
+        help="A name from `vidact models list`.",
+        autocompletion=parse.complete_model,
+        show_default="the bundled one",
+    ),
+]
+Checkpoint = Annotated[
+    str | None, _model("--checkpoint", metavar="FILE", help="Take the weights from this file.", show_default=False)
+]
+Labels = Annotated[
+    str | None,
+    _model("--labels", metavar="FILE", help="Names of the classes, one a line.", show_default="those of the weights"),
+]
+
+# Clips and labels
+
+ClipSeconds = Annotated[
+    float | None,
+    _clips(
+        "--clip-seconds",
+        metavar="SECONDS",
+        help="Length of a clip.",
+        callback=parse.seconds,
+        show_default="the model's own",
+    ),
+]
+StrideSeconds = Annotated[
+    float | None,
+    _clips(
+        "--stride-seconds",
+        metavar="SECONDS",
+        help="From the start of one clip to the start of the next.",
+        callback=parse.seconds,
+        show_default="the length of a clip",
+    ),
+]
+Views = Annotated[
+    str | None,
+    _clips(
+        "--views",
+        metavar="CLIPSxCROPS",
+        help="Instead: so many clips spread evenly over each video, 1 or 3 crops of each, such as 10x3.",
+        parser=parse.views,
+        show_default="clip after clip, 1 crop",
+    ),
+]
+TopK = Annotated[int, _clips("--top-k", metavar="N", min=1, help="Labels kept for each clip and each video.")]
+Threshold = Annotated[
+    float,
+    _clips(
+        "--threshold",
+        metavar="SCORE",
+        help="Leave out labels that score less, but never the best of a video.",
+        callback=parse.score,
+    ),
+]
+
+# Output
+
+Output = Annotated[
+    str, _output("--output", "-o", metavar="DIR", help="Folder to write to; - writes JSONL to standard output.")
+]
+Format = Annotated[Literal["parquet", "jsonl"], _output("--format", help="Format of the tables.")]
+Root = Annotated[
+    str | None,
+    _output(
+        "--root", metavar="DIR", help="Name videos relative to this directory.", show_default="what all inputs share"
+    ),
+]
+Overwrite = Annotated[
+    bool,
+    _output(
+        "--overwrite",
+        help="Delete what vidact left in the folder before, and begin again.",
+        allow_from_autoenv=False,
+    ),
+]
+LogFile = Annotated[
+    str | None, _output("--log-file", metavar="FILE", help="Append a plain log to this file.", show_default=False)
+]
+Quiet = Annotated[bool, _output("--quiet", "-q", help="Say nothing but errors.")]
+
+# Machine
+
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"],
+    _machine(
+        "--device",
+        help="Where the model runs.",
+        default_factory=parse.machine_wide("DEVICE", "auto"),
+        show_default="VIDACT_DEVICE, else auto",
+    ),
+]
+Dtype = Annotated[
+    Literal["auto", "float32", "bfloat16", "float16"], _machine("--dtype", help="Numbers the model computes with.")
+]
+BatchSize = Annotated[
+    int | None,
+    _machine(
+        "--batch-size",
+        metavar="auto|N",
+        help="Clips in one call of the model.",
+        parser=parse.auto_or_count(1),
+        show_default="auto",
+    ),
+]
+Workers = Annotated[
+    int | None,
+    _machine(
+        "--workers",
+        metavar="auto|N",
+        help="Processes that hold a model; with 0 this process does everything, without Ray.",
+        parser=parse.auto_or_count(0),
+        show_default="auto",
+    ),
+]
+Decoders = Annotated[
+    int | None,
+    _machine(
+        "--decoders",
+        metavar="auto|N",
+        help="Processes that decode video.",
+        parser=parse.auto_or_count(1),
+        show_default="auto",
+    ),
+]
+Decoder = Annotated[
+    Literal["auto", "decord", "pyav"],
+    _machine(
+        "--decoder",
+        help="What decodes; auto means decord where it can, PyAV where it must.",
+        default_factory=parse.machine_wide("DECODER", "auto"),
+        show_default="VIDACT_DECODER, else auto",
+    ),
+]
+Address = Annotated[
+    str | None,
+    _machine(
+        "--address",
+        metavar="HOST:PORT",
+        help="Work on this Ray cluster.",
+        default_factory=parse.machine_wide("ADDRESS", None),
+        show_default="VIDACT_ADDRESS, else a private Ray",
+    ),
+]
+
+# This run
+
+RetryFailed = Annotated[bool, _run("--retry-failed", help="Try again what failed before.")]
+DryRun = Annotated[bool, _run("--dry-run", help="Say what would be done and what is done already; do nothing.")]
+MaxVideos = Annotated[
+    int | None, _run("--limit", metavar="N", min=1, help="Do at most so many videos now.", show_default=False)
+]
+MaxRuntime = Annotated[
+    float | None,
+    _run(
+        "--max-runtime",
+        metavar="TIME",
+        help="Stop after 90s, 30m or 8h (exit code 6); the same command goes on later.",
+        parser=parse.duration,
+        show_default=False,
+    ),
+]
+AllowEmpty = Annotated[bool, _run("--allow-empty", help="Finding no video is no error.")]
+
+# What to print
+
+Json = Annotated[bool, _option("--json", help="One JSON object a line, for programs.")]
+MaxLines = Annotated[
+    int | None, _option("--limit", metavar="N", min=1, help="Print at most so many lines.", show_default=False)
+]
+OnlyVideos = Annotated[
+    list[str] | None,
+    _option(
+        "--video",
+        metavar="NAME",
+        help="Only this video, clip by clip; also a pattern such as 'day1/*'. Repeatable.",
+        show_default=False,
+    ),
+]
+OnlyLabels = Annotated[
+    list[str] | None, _option("--label", metavar="LABEL", help="Only this label. Repeatable.", show_default=False)
+]
+MinScore = Annotated[
+    float | None,
+    _option(
+        "--min-score",
+        metavar="SCORE",
+        help="Only labels that score at least this.",
+        callback=parse.score,
+        show_default=False,
+    ),
+]
+OnlyStatus = Annotated[
+    Literal["ok", "partial", "failed"] | None,
+    _option("--status", help="Only videos with this status.", show_default=False),
+]
+Clips = Annotated[bool, _option("--clips", help="A line for every clip instead of every video.")]

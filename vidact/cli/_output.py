@@ -1,0 +1,250 @@
+"""The one sink every command prints through: results to stdout, what is said beside them to stderr.
+
+A person at a terminal gets aligned tables and colour, a pipe gets tab-separated lines without either, ``quiet`` leaves
+errors alone. Every cell and every line passes ``plain``, since file names and labels are data: they may hold anything,
+also what would steer a terminal. Knows nothing of videos; never turns an error into an exit code.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import os
+import sys
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import IO, TYPE_CHECKING, Any, Literal
+
+from vidact.errors import UsageError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rich.console import Console
+
+BATCH = 500
+"""Rows of a table aligned together, so that the first lines of a long one do not wait for the last."""
+GAP = 2
+"""Spaces between two columns."""
+NARROWEST = 20
+"""A folded column is at least so wide."""
+
+_KEPT = {"\u200c", "\u200d"}  # joiners: they make one emoji of several and move nothing on the screen
+
+
+class ClosedPipe(Exception):
+    """Whoever read our output has seen enough and is gone, as in ``| head -1``: no error."""
+
+
+class Output:
+    """Where one invocation of a command prints.
+
+    ``data`` says that stdout carries rows for another program (``-o -``): then everything else goes to stderr.
+    """
+
+    def __init__(self, *, quiet: bool = False, data: bool = False, log_file: str | None = None) -> None:
+        self.quiet = quiet
+        self._result = sys.stderr if data else sys.stdout
+        self._log = None if log_file is None else _open_log(log_file)
+
+    def __enter__(self) -> Output:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._log is None:
+            return
+        if error is not None:
+            self.log(f"ended by {kind.__name__ if kind else ''}: {error}")
+        self._log.close()
+
+    @property
+    def live(self) -> bool:
+        """Whether someone watches stderr: a terminal, and not told to be quiet."""
+        return not self.quiet and sys.stderr.isatty()
+
+    @property
+    def human(self) -> bool:
+        """Whether results go to a terminal."""
+        return self._result.isatty()
+
+    def text(self, line: str = "") -> None:
+        """One line of the result."""
+        self.log(line)
+        if not self.quiet:
+            write(self._result, plain(line) + "\n")
+
+    def note(self, line: str) -> None:
+        """One line beside the result: what a person wants to know and a program does not."""
+        self.log(line)
+        if not self.quiet:
+            write(sys.stderr, plain(line) + "\n")
+
+    def log(self, line: str) -> None:
+        """One line for the log file alone, with the time."""
+        if self._log is not None and line:
+            self._log.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {plain(line)}\n")
+
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[object]],
+        *,
+        right: Collection[str] = (),
+        fold: Collection[str] = (),
+    ) -> None:
+        """Rows as an aligned table on a terminal, as tab-separated lines without a header elsewhere.
+
+        ``right`` names the columns aligned to the right; only those in ``fold`` are folded when the terminal is narrow.
+        """
+        if self.quiet:
+            return
+        cells = (["" if cell is None else plain(str(cell)) for cell in row] for row in rows)
+        if not self.human:
+            for line in cells:
+                write(self._result, "\t".join(line) + "\n")
+            return
+        layout = Layout(self._console(), columns, right, fold)
+        for batch in _batches(cells, BATCH):
+            write(self._result, layout.render(batch))
+
+    def json(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """One JSON object a line, pure ASCII."""
+        for row in rows:
+            write(self._result, json.dumps(row, allow_nan=False, default=str) + "\n")
+
+    def heading(self, line: str) -> None:
+        """A line that begins a part of the result: bold on a terminal."""
+        self.log(line)
+        if self.quiet:
+            return
+        if not self.human:
+            write(self._result, plain(line) + "\n")
+            return
+        from rich.text import Text
+
+        console = self._console()
+        with console.capture() as capture:
+            console.print(Text(plain(line), style="bold"), soft_wrap=True)
+        write(self._result, capture.get())
+
+    def _console(self) -> Console:
+        from rich.console import Console
+
+        return Console(file=self._result, markup=False, highlight=False, emoji=False)
+
+
+def plain(text: str) -> str:
+    """The text on one line, with whatever could steer a terminal or fake a line written as an escape.
+
+    A byte that was no UTF-8 (a lone surrogate) and a control character become ``\\xNN``, other invisible characters
+    ``\\uNNNN``. Letters, emoji and spaces of any script stay.
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in _KEPT else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    code = ord(char)
+    if 0xDC80 <= code <= 0xDCFF:
+        code -= 0xDC00
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def write(stream: IO[str], text: str) -> None:
+    """Write and flush. Raises ClosedPipe when nobody reads any more."""
+    try:
+        stream.write(text)
+        stream.flush()
+    except BrokenPipeError:
+        raise ClosedPipe from None
+
+
+def prepare_streams() -> None:
+    """Make stdout and stderr take every character, whatever the locale."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def abandon_stdout() -> None:
+    """Point stdout and stderr at nothing, lest the interpreter complain about a closed pipe on its way out."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            os.dup2(nothing, stream.fileno())
+        except (OSError, ValueError):
+            continue
+
+
+def _open_log(path: str) -> IO[str]:
+    try:
+        return open(path, "a", encoding="utf-8", errors="backslashreplace", buffering=1)
+    except OSError as error:
+        raise UsageError(
+            f"cannot write the log file {path!r}: {error.strerror}", hint="name another file with --log-file"
+        ) from error
+
+
+def _batches(rows: Iterable[list[str]], size: int) -> Iterator[list[list[str]]]:
+    rows = iter(rows)
+    while batch := list(itertools.islice(rows, size)):
+        yield batch
+
+
+class Layout:
+    """The widths of a table's columns on a terminal. A column without anything in it is left out."""
+
+    def __init__(self, console: Console, columns: Sequence[str], right: Collection[str], fold: Collection[str]) -> None:
+        self._console = console
+        self._columns = columns
+        self._right = right
+        self._fold = fold
+        self._natural = [0] * len(columns)
+        self._header = True
+        self._terminal = console.width
+
+    def render(self, rows: Sequence[Sequence[str]]) -> str:
+        """These rows, with the header the first time. Columns never become narrower from one call to the next."""
+        from rich.table import Table
+        from rich.text import Text
+
+        self._measure(rows)
+        used = [place for place, width in enumerate(self._natural) if width]
+        widths = self._widths(used)
+        table = Table(box=None, pad_edge=False, show_header=self._header, header_style="bold", padding=(0, GAP, 0, 0))
+        for place in used:
+            name = self._columns[place]
+            justify: Literal["left", "right"] = "right" if name in self._right else "left"
+            table.add_column(Text(name), justify=justify, overflow="fold", width=widths[place])
+        for row in rows:
+            table.add_row(*(Text(row[place]) for place in used))
+        self._header = False
+        # Wider than the terminal if it must be: a line the terminal breaks reads better than columns of letters.
+        self._console.width = max(self._terminal, sum(widths.values()) + GAP * len(used))
+        with self._console.capture() as capture:
+            self._console.print(table)
+        return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+
+    def _measure(self, rows: Sequence[Sequence[str]]) -> None:
+        from rich.cells import cell_len
+
+        for place, name in enumerate(self._columns):
+            longest = max((cell_len(row[place]) for row in rows), default=0)
+            if longest:
+                self._natural[place] = max(self._natural[place], longest, cell_len(name))
+
+    def _widths(self, used: Sequence[int]) -> dict[int, int]:
+        widths = {place: self._natural[place] for place in used}
+        folding = sorted((place for place in used if self._columns[place] in self._fold), key=widths.__getitem__)
+        fixed = sum(width for place, width in widths.items() if place not in folding) + GAP * (len(used) - 1)
+        room = self._terminal - fixed
+        for number, place in enumerate(folding):
+            widths[place] = min(widths[place], max(NARROWEST, room // (len(folding) - number)))
+            room -= widths[place]
+        return widths

@@ -1,0 +1,225 @@
+"""What ``vidact classify`` says before a run, instead of one (``--dry-run``) and after it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from vidact.cli._output import Output
+from vidact.cli._progress import Progress
+from vidact.errors import UsageError
+
+if TYPE_CHECKING:
+    from vidact.engine.run import Prepared, Request
+    from vidact.records import Outcome
+    from vidact.video.find import Found
+
+NAMED = 10
+"""Videos, skipped paths or labels named one by one; the others are counted."""
+
+
+def nothing_found(paths: Sequence[str], prepared: Prepared | None) -> UsageError:
+    """The error for lists without an entry, inputs without a single video, or inputs of which none exists."""
+    looked = ", ".join(repr(path) for path in paths[:NAMED])
+    if prepared is None:
+        return UsageError(f"nothing is listed in {looked}", hint="--allow-empty makes an empty list no error")
+    if prepared.found.videos:
+        return UsageError(f"no such file or directory: {looked}", hint="check the name, and that its disk is mounted")
+    why = "; ".join(f"{path}: {reason}" for path, reason in prepared.found.skipped[:3])
+    return UsageError(
+        f"no video in {looked}" + (f" ({why})" if why else ""),
+        hint="name videos, or directories with files such as .mp4, .mkv or .mov; --allow-empty makes this no error",
+    )
+
+
+def begin(out: Output, request: Request, prepared: Prepared) -> None:
+    """Which model, if nobody chose it; how much there is to do; what cannot be used."""
+    from vidact.models import zoo
+
+    todo, found = prepared.todo, prepared.found
+    if request.model is None and request.checkpoint is None and prepared.spec.name == zoo.DEFAULT:
+        out.note(
+            f"Using {zoo.DEFAULT}: it knows camera motion and cuts, not human actions. "
+            "For models that do: vidact models list"
+        )
+    out.note(f"{videos(len(found.videos))} in {found.root}: {_counts(prepared)}")
+    for line in _skipped(found):
+        out.note(line)
+    if prepared.resumed and todo.videos:
+        _warn_of_device(out, request, prepared)
+
+
+def plan(out: Output, request: Request, prepared: Prepared) -> None:
+    """What would be done."""
+    settings, todo, found, spec = prepared.settings, prepared.todo, prepared.found, prepared.spec
+    size = sum(video.size or 0 for video in todo.videos)
+    out.heading("Dry run: nothing is started, nothing is written.")
+    rows = [
+        ("videos", f"{len(found.videos)} in {found.root}"),
+        (
+            "to do",
+            f"{len(todo.videos)} ({_gigabytes(size)}): {todo.new} new, {todo.changed} changed, {todo.retried} again",
+        ),
+        ("done", str(todo.done)),
+        ("failed before", f"{todo.failed} (tried again with --retry-failed)" if todo.failed else "0"),
+        ("left by --limit", str(todo.left) if todo.left else ""),
+        ("clips", "known only once the videos are read" if todo.videos else "0"),
+        ("model", f"{spec.name}, {spec.classes} classes, weights {settings.weights_hash[:12] or 'unknown'}"),
+        ("checkpoint", settings.checkpoint),
+        ("clip", _clip(prepared)),
+        ("labels kept", f"the best {settings.top_k}, scores from {settings.threshold:g}"),
+        ("engine", _engine(prepared)),
+        ("output", _where(request, prepared)),
+    ]
+    out.table(("", "what"), [row for row in rows if row[1]], fold=("what",))
+    for line in [*_skipped(found), *_named([video.video for video in todo.videos], "to do: {}")]:
+        out.text(line)
+
+
+def outcome(outcome: Outcome) -> str:
+    """A video in the log."""
+    row = outcome.row
+    if outcome.status == "failed":
+        return f"failed {outcome.video.video}: {row.get('error')}: {row.get('error_message')}"
+    return f"{outcome.status} {outcome.video.video}: {row.get('clips')} clips, {row.get('duration'):.2f} s"
+
+
+def end(out: Output, request: Request, prepared: Prepared, progress: Progress, reason: str, left: int) -> None:
+    """What came of it and what to do next."""
+    if not prepared.todo.videos:
+        out.text("Nothing to do.")
+    else:
+        if request.out != "-":
+            _tables(out, request.out)
+        out.text(progress.summary())
+    if reason in ("interrupted", "max-runtime"):
+        stopped = "Stopped" if reason == "interrupted" else "Out of time"
+        kept = "what is done was written" if request.out == "-" else "what is done is kept"
+        out.note(f"{stopped}, {videos(left)} left; {kept}." + ("" if request.out == "-" else f" Go on: {again()}"))
+    if request.out == "-":
+        return
+    name = shlex.quote(request.out)
+    out.text(f"Results: {name}")
+    out.note(f"Next: {program()} show {name}")
+    if progress.failed or prepared.todo.failed:
+        out.note(f"      {program()} show {name} --status failed")
+        out.note(f"      {again('--retry-failed')}")
+
+
+def program() -> str:
+    """How vidact was called, so that it can be called so again."""
+    called = sys.argv[0]
+    if os.path.basename(called) == "__main__.py":
+        return "python -m vidact"
+    found = shutil.which("vidact")
+    return "vidact" if found and os.path.abspath(called) == os.path.abspath(found) else shlex.quote(called)
+
+
+def again(*more: str, arguments: Sequence[str] | None = None) -> str:
+    """The command line that goes on with a run: the same, but never one that begins by deleting."""
+    words = [word for word in (sys.argv[1:] if arguments is None else arguments) if word != "--overwrite"]
+    words += [word for word in more if word not in words]
+    return f"{program()} {shlex.join(words)}"
+
+
+def _counts(prepared: Prepared) -> str:
+    todo = prepared.todo
+    parts = [f"{len(todo.videos)} to do"] if todo.videos else []
+    parts += [f"{number} {word}" for number, word in ((todo.changed, "changed"), (todo.retried, "again")) if number]
+    parts += [f"{todo.done} done"] if todo.done else []
+    parts += [f"{todo.failed} failed before"] if todo.failed else []
+    parts += [f"{todo.left} left for later"] if todo.left else []
+    return ", ".join(parts)
+
+
+def _skipped(found: Found) -> list[str]:
+    return _named([f"{path}: {reason}" for path, reason in found.skipped], "skipped {}")
+
+
+def _named(names: Sequence[str], form: str) -> list[str]:
+    lines = [form.format(name) for name in names[:NAMED]]
+    return lines + ([form.format(f"and {len(names) - NAMED} more")] if len(names) > NAMED else [])
+
+
+def _warn_of_device(out: Output, request: Request, prepared: Prepared) -> None:
+    from vidact.store.manifest import load_run
+
+    run = load_run(request.out)
+    before = run["invocations"][-1]["settings"].get("device") if run and run.get("invocations") else None
+    now = prepared.settings.device
+    if before is not None and before != now:
+        out.note(f"The run was on {before} before and is on {now} now: scores may differ in the last digits.")
+
+
+def _clip(prepared: Prepared) -> str:
+    settings, sampling = prepared.settings, prepared.spec.sampling
+    length = settings.clip_seconds or sampling.seconds
+    if settings.views:
+        return f"{length:.2f} s, {sampling.frames} frames, {settings.views} views of each video"
+    return f"{length:.2f} s, {sampling.frames} frames, one every {settings.stride_seconds or length:.2f} s"
+
+
+def _engine(prepared: Prepared) -> str:
+    settings = prepared.settings
+    if settings.workers == 0:
+        how = "everything in this process"
+    else:
+        ray = f"the Ray cluster {settings.address}" if settings.address else "a private Ray"
+        how = f"{settings.workers} model and {settings.decoders} decode processes, {ray}"
+    return f"{how}; {settings.device}, {settings.dtype}, {settings.batch_size} clips a call; decoder {settings.decoder}"
+
+
+def _where(request: Request, prepared: Prepared) -> str:
+    if request.out == "-":
+        return "JSONL to standard output"
+    state = "goes on with the run there" if prepared.resumed else "a new run"
+    return f"{request.out} ({prepared.settings.format}): {state}"
+
+
+def _tables(out: Output, folder: str) -> None:
+    """Labels and failures of this invocation, as the run folder counted them."""
+    facts = summary(folder).get("invocation", {})
+    labels = facts.get("labels", [])
+    if labels:
+        out.table(
+            ("label", "videos", "clips"),
+            ((found["label"], found.get("videos", 0), found.get("clips", 0)) for found in labels[:NAMED]),
+            right=("videos", "clips"),
+            fold=("label",),
+        )
+        if len(labels) > NAMED:
+            out.text(f"and {len(labels) - NAMED} more labels")
+    if facts.get("failures"):
+        out.table(
+            ("failed", "cause", "for example"),
+            (
+                (found["videos"], found["error"], f"{found['example']}: {found['message']}")
+                for found in facts["failures"][:NAMED]
+            ),
+            right=("failed",),
+            fold=("for example",),
+        )
+
+
+def summary(folder: str) -> dict[str, Any]:
+    """The summary.json of a run folder; empty when there is none that can be read."""
+    try:
+        with open(os.path.join(folder, "summary.json"), "rb") as file:
+            found = json.loads(file.read())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def videos(number: int) -> str:
+    """``1 video``, ``2 videos``."""
+    return f"{number} video" if number == 1 else f"{number} videos"
+
+
+def _gigabytes(size: int) -> str:
+    return f"{size / 1e9:.2f} GB" if size >= 1e7 else f"{size / 1e6:.2f} MB"

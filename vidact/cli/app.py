@@ -1,0 +1,81 @@
+"""Assembles the commands. ``main`` holds the only place where an error becomes an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, NoReturn
+
+import typer
+
+import vidact
+from vidact.cli import _errors
+from vidact.cli._output import prepare_streams
+from vidact.cli.classify import classify
+from vidact.cli.models import list_models, show_model
+from vidact.cli.show import show
+from vidact.cli.status import status
+from vidact.cli.train import recognizer
+
+_group = partial(typer.Typer, no_args_is_help=True, pretty_exceptions_enable=False)
+
+app = _group(
+    name="vidact",
+    help="Tells which action every clip of your videos shows, and writes it as Parquet or JSONL.",
+    epilog="Begin with: vidact classify DIRECTORY",
+)
+models = _group(help="The models vidact knows.")
+train = _group(help="Train a model on your own videos.")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"vidact {vidact.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Options in front of the command."""
+
+
+def _add(group: typer.Typer, command: Callable[..., None], *words: str) -> None:
+    """Register a command; each of its options also comes from ``VIDACT_<COMMAND>_<OPTION>``."""
+    prefix = "_".join(("vidact", *words)).upper()
+    register = group.command(
+        words[-1],
+        context_settings={"auto_envvar_prefix": prefix},
+        epilog=f"The value of an option may also stand in the variable {prefix}_<OPTION>.",
+    )
+    register(command)
+
+
+_add(app, classify, "classify")
+_add(app, show, "show")
+_add(app, status, "status")
+_add(models, list_models, "models", "list")
+_add(models, show_model, "models", "show")
+_add(train, recognizer, "train", "recognizer")
+app.add_typer(models, name="models")
+app.add_typer(train, name="train")
+
+
+def main() -> NoReturn:
+    """Run the command line and end the process with its exit code."""
+    prepare_streams()
+    try:
+        code = int(app(prog_name="vidact", standalone_mode=False) or _errors.DONE)
+        sys.stdout.flush()
+    except SystemExit as stop:
+        # typer itself leaves with 1 when a pipe closes under it; that is no failure of ours.
+        if not isinstance(stop.__context__, BrokenPipeError):
+            raise
+        code = _errors.report(stop.__context__)
+    except BaseException as error:  # whatever happened: the one place where it becomes an exit code
+        code = _errors.report(error)
+    sys.exit(code)

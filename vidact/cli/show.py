@@ -1,0 +1,200 @@
+"""``vidact show OUT``: what a run found, a line a video or a line a clip.
+
+Reads committed rows only, part by part, also while a run writes them; changes nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from vidact.cli import _options as options
+from vidact.cli._output import Output, plain
+from vidact.errors import UsageError
+
+if TYPE_CHECKING:
+    from vidact.store.reader import Reader
+
+Top = Annotated[int, typer.Option("--top", metavar="N", min=1, help="The N best labels of each.", show_envvar=False)]
+Row = dict[str, Any]
+
+_DETAIL = ("video", "clip", "start", "end", "rank", "label_id", "label", "score", "padded")
+_VIDEO = ("video", "status", "error", "error_message", "stage", "duration", "clips")
+
+
+class Wanted(NamedTuple):
+    """The filters: videos by name and status, labels by name, score and rank. None: any."""
+
+    videos: set[str] | None
+    status: str | None
+    labels: Sequence[str] | None
+    min_score: float | None
+    top: int
+
+
+def show(
+    out: options.Out,
+    video: options.OnlyVideos = None,
+    clips: options.Clips = False,
+    label: options.OnlyLabels = None,
+    min_score: options.MinScore = None,
+    top: Top = 1,
+    status: options.OnlyStatus = None,
+    limit: options.MaxLines = None,
+    json: options.Json = False,
+) -> None:
+    """Print what a run found: a line for every video, or for every clip.
+
+    Into a pipe the lines are tab-separated, without a header, and times are seconds.
+    """
+    from vidact.store.reader import Reader
+
+    sink = Output()
+    reader = Reader(out)
+    names = _named(reader, video, out) if video else None
+    wanted = Wanted(names, status, label or None, min_score, top)
+    detailed = clips or names is not None
+    rows = _clips(reader, wanted) if detailed else _videos(reader, wanted)
+    first = next(rows, None)
+    if first is None and names is not None and wanted.labels is None and min_score is None:
+        status, detailed = "failed", False  # these have no clips; why is what there is to say of them
+        rows = _videos(reader, wanted._replace(status=status))
+        first = next(rows, None)
+    if first is None:
+        sink.note(
+            "This run has no videos yet." if wanted == Wanted(None, None, None, None, top) else "Nothing matches."
+        )
+        return
+    rows = itertools.chain([first], rows)
+    _print(sink, itertools.islice(rows, limit), json=json, detailed=detailed, failed=status == "failed")
+    if limit is not None and next(rows, None) is not None:
+        sink.note(f"These are the first {limit}; without --limit there are more.")
+
+
+def _named(reader: Reader, names: Sequence[str], out: str) -> set[str]:
+    """The videos called so: as in the tables, as on the screen, as the path is typed, or by a pattern."""
+    from vidact.video.find import escape
+
+    known: list[str] = reader.videos(["video"]).column("video").to_pylist()
+    present = set(known)
+    on_screen = {plain(video): video for video in known}
+    found: set[str] = set()
+    for name in names:
+        matches = {name, escape(os.fsencode(name)), on_screen.get(name, name)} & present
+        matches = matches or {video for video in known if fnmatchcase(video, name)}
+        if not matches:
+            raise UsageError(f"no video is called {name!r} in {out!r}", hint=f"vidact show {out}")
+        found |= matches
+    return found
+
+
+def _clips(reader: Reader, wanted: Wanted) -> Iterator[Row]:
+    """The rows of clips."""
+    for part in reader.parts(videos=wanted.videos, columns=_DETAIL):
+        statuses = dict(zip(*(part.videos.column(name).to_pylist() for name in ("video", "status")), strict=True))
+        for row in _matching(part.detail, wanted, whole=False):
+            if wanted.status is None or statuses[row["video"]] == wanted.status:
+                yield row
+
+
+def _videos(reader: Reader, wanted: Wanted) -> Iterator[Row]:
+    """A row for every video and label; a video without a label has one too, unless labels are filtered by."""
+    anyhow = [] if wanted.labels or wanted.min_score else [{"label": None, "score": None}]
+    for part in reader.parts(videos=wanted.videos, columns=_DETAIL):
+        found: dict[str, list[Row]] = {}
+        for row in _matching(part.detail, wanted, whole=True):
+            found.setdefault(row["video"], []).append({"label": row["label"], "score": row["score"]})
+        for facts in part.videos.select(list(_VIDEO)).to_pylist():
+            if wanted.status is None or facts["status"] == wanted.status:
+                for best in found.get(facts["video"], anyhow):
+                    yield {"video": facts["video"], **best, **facts}
+
+
+def _matching(detail: Any, wanted: Wanted, *, whole: bool) -> list[Row]:
+    """Rows of a detail table, of whole videos or of clips, that pass the filters on labels."""
+    import numpy as np
+
+    mask = np.asarray(detail.column("rank").to_numpy() <= wanted.top)
+    mask &= np.asarray(detail.column("clip").is_null().to_numpy()) == whole
+    if wanted.min_score is not None:
+        # In float32, as they are stored: a score shown as 0.300 must pass --min-score 0.3.
+        mask &= np.asarray(detail.column("score").to_numpy() >= np.float32(wanted.min_score))
+    rows: list[Row] = detail.take(np.flatnonzero(mask)).to_pylist()
+    return rows if wanted.labels is None else [row for row in rows if row["label"] in wanted.labels]
+
+
+def _print(sink: Output, rows: Iterable[Row], *, json: bool, detailed: bool, failed: bool) -> None:
+    if json:
+        sink.json(rows)
+    elif detailed:
+        _print_clips(sink, rows)
+    elif failed:
+        _print_failures(sink, rows)
+    else:
+        _print_videos(sink, rows)
+
+
+def _print_videos(out: Output, rows: Iterable[Row]) -> None:
+    out.table(
+        ("video", "label", "score", "duration", "clips", "status"),
+        (
+            (
+                row["video"],
+                row["label"],
+                _score(row["score"]),
+                _time(out, row["duration"]),
+                row["clips"],
+                row["status"] if row["error"] is None else f"{row['status']}: {row['error']}",
+            )
+            for row in rows
+        ),
+        right=("score", "duration", "clips"),
+        fold=("video",),
+    )
+
+
+def _print_clips(out: Output, rows: Iterable[Row]) -> None:
+    out.table(
+        ("video", "start", "end", "label", "score", ""),
+        (
+            (
+                row["video"],
+                _time(out, row["start"]),
+                _time(out, row["end"]),
+                row["label"],
+                _score(row["score"]),
+                "padded" if row["padded"] else "",
+            )
+            for row in rows
+        ),
+        right=("start", "end", "score"),
+        fold=("video",),
+    )
+
+
+def _print_failures(out: Output, rows: Iterable[Row]) -> None:
+    out.table(
+        ("video", "error", "stage", "message"),
+        ((row["video"], row["error"], row["stage"], row["error_message"]) for row in rows),
+        fold=("video", "message"),
+    )
+
+
+def _score(score: float | None) -> str:
+    return "" if score is None else f"{score:.3f}"
+
+
+def _time(out: Output, seconds: float | None) -> str:
+    """Hours, minutes and seconds for people, seconds for programs."""
+    if seconds is None:
+        return ""
+    if not out.human:
+        return f"{seconds:.3f}"
+    minutes, rest = divmod(round(seconds * 100), 6000)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest / 100:05.2f}" if hours else f"{minutes}:{rest / 100:05.2f}"

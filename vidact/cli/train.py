@@ -1,0 +1,261 @@
+"""``vidact train recognizer DATA``: learn labels from videos of one's own, and write a checkpoint that runs by itself.
+
+Options in, messages out; the training is in ``vidact.training``, whose slow part is imported once the list of videos is
+read and makes sense.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from vidact.cli import _options as options
+from vidact.cli._output import Output
+from vidact.errors import RunError, UsageError
+
+if TYPE_CHECKING:
+    from vidact.training.lists import Examples
+    from vidact.training.loop import Recipe, Round
+    from vidact.training.recognizer import Start
+
+_option = partial(typer.Option, show_envvar=False)
+_data = partial(_option, rich_help_panel="Data")
+_network = partial(_option, rich_help_panel="Network")
+_schedule = partial(_option, rich_help_panel="Schedule")
+_machine = partial(_option, rich_help_panel="Machine")
+
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A directory of class folders (DIR/label/video.mp4, or DIR/train/… with DIR/val/…), or a CSV with the "
+        "columns path,label and, if wanted, start,end (seconds) and split.",
+        show_default=False,
+    ),
+]
+Split = Annotated[
+    str | None,
+    _data(
+        "--split",
+        metavar="FILE",
+        help="UCF-101's trainlist01.txt, any *_test_split1.txt of HMDB-51, or a CSV with path,split.",
+        show_default="folders or column of that name",
+    ),
+]
+Labels = Annotated[
+    str | None, _data("--labels", metavar="FILE", help="The labels in their order, one a line.", show_default="sorted")
+]
+HeldOut = Annotated[
+    float,
+    _data(
+        "--held-out", metavar="SHARE", min=0.01, max=0.9, help="Share of every class to validate on, without a split."
+    ),
+]
+Flip = Annotated[bool, _data("--flip/--no-flip", help="Mirror half of the clips; not where labels say left or right.")]
+Output_ = Annotated[
+    str, _data("--output", "-o", metavar="DIR", help="Folder for the checkpoint, the log and the state.")
+]
+Resume = Annotated[bool, _data("--resume", help="Go on from DIR/last.pt.", allow_from_autoenv=False)]
+
+Architecture = Annotated[
+    str | None,
+    _network(
+        "--model",
+        "-m",
+        metavar="NAME",
+        help="An architecture such as attention-r3d-18.",
+        show_default="attention-r3d-10",
+    ),
+]
+Init = Annotated[
+    str | None,
+    _network(
+        "--init", metavar="FILE", help="Start from this checkpoint instead of random weights.", show_default=False
+    ),
+]
+Frames = Annotated[int, _network("--frames", min=2, help="Pictures in a clip (not with --init).")]
+Fps = Annotated[float, _network("--fps", min=0.1, help="Pictures a second of a clip (not with --init).")]
+Size = Annotated[int, _network("--size", metavar="PIXELS", min=16, help="Side of a picture (not with --init).")]
+Width = Annotated[int, _network("--width", min=4, help="Channels of the first stage (not with --init).")]
+
+Epochs = Annotated[int, _schedule("--epochs", min=1, help="How often every video is seen.")]
+MaxMinutes = Annotated[
+    float | None,
+    _schedule(
+        "--max-minutes",
+        metavar="MINUTES",
+        min=0.01,
+        help="Instead: train so long, the schedule follows.",
+        show_default=False,
+    ),
+]
+BatchSize = Annotated[int, _schedule("--batch-size", min=1, help="Clips in one step.")]
+Optimizer = Annotated[Literal["sgd", "adamw"], _schedule("--optimizer", help="SGD with Nesterov momentum, or AdamW.")]
+Lr = Annotated[float | None, _schedule("--lr", help="Highest learning rate.", show_default="sgd 0.05, adamw 0.001")]
+WeightDecay = Annotated[
+    float | None, _schedule("--weight-decay", min=0, help="Pull towards zero.", show_default="sgd 0.0005, adamw 0.05")
+]
+Warmup = Annotated[
+    float, _schedule("--warmup", metavar="SHARE", min=0, max=0.9, help="Share of the training before the highest rate.")
+]
+Smoothing = Annotated[float, _schedule("--smoothing", min=0, max=0.9, help="Label smoothing.")]
+Clip = Annotated[float, _schedule("--clip", min=0, help="Bound of the gradient's norm; 0: none.")]
+Ema = Annotated[float, _schedule("--ema", min=0, max=0.99999, help="Decay of the averaged weights; 0: none.")]
+Seed = Annotated[int, _schedule("--seed", min=0, help="All chance follows from it.")]
+
+Amp = Annotated[bool, _machine("--amp/--no-amp", help="Compute in bfloat16 where that is safe.")]
+Workers = Annotated[int, _machine("--workers", min=0, help="Processes that decode; 0: none but this one.")]
+
+
+def recognizer(
+    data: Data,
+    split: Split = None,
+    labels: Labels = None,
+    held_out: HeldOut = 0.1,
+    flip: Flip = True,
+    output: Output_ = "vidact-trained",
+    resume: Resume = False,
+    quiet: options.Quiet = False,
+    model: Architecture = None,
+    init: Init = None,
+    frames: Frames = 16,
+    fps: Fps = 8.0,
+    size: Size = 112,
+    width: Width = 32,
+    epochs: Epochs = 30,
+    max_minutes: MaxMinutes = None,
+    batch_size: BatchSize = 16,
+    optimizer: Optimizer = "adamw",
+    lr: Lr = None,
+    weight_decay: WeightDecay = None,
+    warmup: Warmup = 0.05,
+    smoothing: Smoothing = 0.1,
+    clip: Clip = 1.0,
+    ema: Ema = 0.999,
+    seed: Seed = 0,
+    amp: Amp = False,
+    workers: Workers = 2,
+    *,
+    device: options.Device,
+) -> None:
+    """Train a recogniser on labelled videos; DIR/best.safetensors then runs with `vidact classify --checkpoint`.
+
+    The best round by validation top-1 is kept. A stopped training goes on with --resume.
+    """
+    from vidact.models.labels import read_labels
+    from vidact.training.lists import read_examples
+
+    names = None if labels is None else read_labels(labels)
+    examples = read_examples(data, split=split, labels=names, share=held_out, seed=seed)
+    _check_output(output, resume)
+    from vidact.training.loop import Recipe
+    from vidact.training.recognizer import fresh, from_checkpoint
+
+    name = Path(output).resolve().name
+    if init is None:
+        start = fresh(
+            model or "attention-r3d-10",
+            name,
+            examples.labels,
+            frames=frames,
+            fps=fps,
+            size=size,
+            width=width,
+            seed=seed,
+        )
+    else:
+        start = from_checkpoint(init, model, name, examples.labels, seed=seed)
+    sgd = optimizer == "sgd"
+    recipe = Recipe(
+        rounds=None if max_minutes else epochs,
+        minutes=max_minutes,
+        optimizer=optimizer,
+        lr=lr if lr is not None else 0.05 if sgd else 1e-3,
+        weight_decay=weight_decay if weight_decay is not None else 5e-4 if sgd else 0.05,
+        warmup=warmup,
+        smoothing=smoothing,
+        clip=clip,
+        ema=ema,
+        amp=amp,
+        seed=seed,
+    )
+    with Output(quiet=quiet) as out:
+        _train(out, examples, start, recipe, Job(output, resume, batch_size, workers, flip, device))
+
+
+class Job:
+    """Where and with what to train."""
+
+    def __init__(self, output: str, resume: bool, batch_size: int, workers: int, flip: bool, device: str) -> None:
+        self.output, self.resume, self.batch_size, self.workers = Path(output), resume, batch_size, workers
+        self.flip, self.device = flip, device
+
+
+def _check_output(output: str, resume: bool) -> None:
+    state = Path(output) / "last.pt"
+    if resume and not state.exists():
+        raise RunError(f"there is nothing to go on with: {str(state)!r} does not exist", hint="leave --resume out")
+    if not resume and state.exists():
+        raise RunError(
+            f"{output!r} holds a training already", hint="go on with it by --resume, or choose another --output"
+        )
+
+
+def _train(out: Output, examples: Examples, start: Start, recipe: Recipe, job: Job) -> None:
+    import torch
+
+    from vidact.training.data import Augmentation, VideoData
+    from vidact.training.loop import Trainer
+
+    device = ("cuda" if torch.cuda.is_available() else "cpu") if job.device == "auto" else job.device
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("there is no CUDA device here", hint="--device cpu")
+    job.output.mkdir(parents=True, exist_ok=True)
+    (job.output / "classes.txt").write_text("".join(f"{label}\n" for label in examples.labels), encoding="utf-8")
+    data = VideoData(
+        examples,
+        start.spec,
+        batch_size=job.batch_size,
+        workers=job.workers,
+        seed=recipe.seed,
+        augmentation=Augmentation(flip=job.flip),
+        output=job.output,
+    )
+    trainer = Trainer(start.network, start.spec, data, recipe, job.output, device=device, keys=start.keys)
+    for line in start.notes:
+        out.note(line)
+    if job.resume:
+        trainer.resume()
+        out.note(f"Going on after epoch {trainer.state.round}.")
+    _announce(out, examples, start, device)
+    if job.flip and (sided := [label for label in examples.labels if _sided(label)]):
+        out.note(f"Clips are mirrored, and the label {sided[0]!r} sounds as if that changed it: consider --no-flip.")
+
+    def tell(row: Round) -> None:
+        lost = f", {len(data.failures)} videos unreadable" if data.failures else ""
+        out.note(
+            f"epoch {row.round}: loss {row.loss:.3f}, top-1 {row.train_top1:.1%}; validation {row.val_loss:.3f}, "
+            f"{row.val_top1:.1%}; {row.clips_per_second:.1f} clips/s{lost}"
+        )
+
+    best = trainer.run(tell)
+    if data.failures:
+        out.note(f"{len(data.failures)} videos could not be read; they are listed in {job.output / 'unreadable.csv'}.")
+    out.text(f"Best validation top-1: {trainer.state.best:.1%} ({best})")
+    out.text(f"Next: vidact classify --checkpoint {best} PATH")
+
+
+def _announce(out: Output, examples: Examples, start: Start, device: str) -> None:
+    parameters = sum(parameter.numel() for parameter in start.network.parameters())
+    out.note(
+        f"{start.spec.architecture}, {parameters / 1e6:.1f} M parameters, {len(examples.labels)} labels, "
+        f"{len(examples.train)} examples to train on, {len(examples.held_out)} to validate on, on {device}."
+    )
+
+
+def _sided(label: str) -> bool:
+    words = set(label.lower().replace("-", " ").replace("_", " ").split())
+    return bool(words & {"left", "right", "clockwise", "counterclockwise"})
