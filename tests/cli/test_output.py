@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from vidact.cli._output import ClosedPipe, Output, plain
+from vidact.cli._output import ClosedPipe, Output, folded, plain
 
 
 class Screen(io.StringIO):
@@ -85,6 +85,20 @@ def test_long_names_are_folded_but_never_cut(monkeypatch: pytest.MonkeyPatch) ->
     assert max(map(len, lines)) <= 60
     assert "".join(line.split()[0] for line in lines) == name
     assert lines[0].endswith("pan-left  0.500")
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("two words", ["two", "words"]),
+        ("a b c", ["a b c"]),
+        ("abcdefgh ij", ["abcdef", "gh ij"]),
+        ("日本語日本", ["日本語", "日本"]),
+        ("", [""]),
+    ],
+)
+def test_folded(text: str, lines: list[str]) -> None:
+    assert folded(text, 6) == lines
 
 
 def test_a_long_table_keeps_one_header_and_every_row(monkeypatch: pytest.MonkeyPatch) -> None:

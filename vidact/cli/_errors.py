@@ -9,7 +9,7 @@ import traceback
 
 import typer
 
-from vidact.cli._output import ClosedPipe, abandon_stdout, plain, write
+from vidact.cli._output import BOLD, ClosedPipe, abandon_stdout, coloured, plain, write
 from vidact.errors import ModelError, RunError, UsageError, VidactError
 
 DONE = 0
@@ -28,6 +28,8 @@ _CODES: dict[type[VidactError], int] = {UsageError: USAGE, ModelError: MODEL, Ru
 # What typer raises for an unknown option, a missing argument or a bad value; it has no public name of its own.
 _Misuse = typer.BadParameter.__mro__[1]
 
+RED = "\x1b[1;31m{}\x1b[0m"
+
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
@@ -37,10 +39,9 @@ def report(error: BaseException) -> int:
         abandon_stdout()
         return DONE
     code, message, hint = explain(error)
-    colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    bold, red, usual = ("\x1b[1m", "\x1b[1;31m", "\x1b[0m") if colour else ("", "", "")
-    text = f"{red}Error:{usual} {plain(message)}\n" if message else ""
-    text += f"{bold}Next:{usual}  {plain(hint)}\n" if hint else ""
+    bold, red = (BOLD, RED) if coloured(sys.stderr) else ("{}", "{}")
+    text = f"{red.format('Error:')} {plain(message)}\n" if message else ""
+    text += f"{bold.format('Next:')}  {plain(hint)}\n" if hint else ""
     if os.environ.get("VIDACT_DEBUG", "0") not in ("", "0"):
         text = "".join(traceback.format_exception(error)) + text
     try:

@@ -14,14 +14,14 @@ import os
 import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import IO, TYPE_CHECKING, Any, Literal
+from typing import IO, TYPE_CHECKING, Any
+
+from rich.cells import cell_len, chop_cells
 
 from vidact.errors import UsageError
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from rich.console import Console
 
 BATCH = 500
 """Rows of a table aligned together, so that the first lines of a long one do not wait for the last."""
@@ -29,6 +29,8 @@ GAP = 2
 """Spaces between two columns."""
 NARROWEST = 20
 """A folded column is at least so wide."""
+
+BOLD = "\x1b[1m{}\x1b[0m"
 
 _KEPT = {"\u200c", "\u200d"}  # joiners: they make one emoji of several and move nothing on the screen
 
@@ -106,7 +108,7 @@ class Output:
             for line in cells:
                 write(self._result, "\t".join(line) + "\n")
             return
-        layout = Layout(self._console(), columns, right, fold)
+        layout = Layout(columns, right, fold, width=self._width(), bold=coloured(self._result))
         for batch in _batches(cells, BATCH):
             write(self._result, layout.render(batch))
 
@@ -120,20 +122,18 @@ class Output:
         self.log(line)
         if self.quiet:
             return
-        if not self.human:
-            write(self._result, plain(line) + "\n")
-            return
-        from rich.text import Text
+        write(self._result, (BOLD.format(plain(line)) if coloured(self._result) else plain(line)) + "\n")
 
-        console = self._console()
-        with console.capture() as capture:
-            console.print(Text(plain(line), style="bold"), soft_wrap=True)
-        write(self._result, capture.get())
-
-    def _console(self) -> Console:
-        from rich.console import Console
-
-        return Console(file=self._result, markup=False, highlight=False, emoji=False)
+    def _width(self) -> int:
+        """Columns of the terminal results go to."""
+        try:
+            return int(os.environ.get("COLUMNS", "")) or 80
+        except ValueError:
+            pass
+        try:
+            return os.get_terminal_size(self._result.fileno()).columns or 80
+        except (OSError, ValueError):
+            return 80
 
 
 def plain(text: str) -> str:
@@ -145,6 +145,11 @@ def plain(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() or char in _KEPT else _escaped(char) for char in text)
+
+
+def coloured(stream: IO[str]) -> bool:
+    """Whether ``stream`` is a terminal that shows styles, and its user wants them."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def _escaped(char: str) -> str:
@@ -200,51 +205,64 @@ def _batches(rows: Iterable[list[str]], size: int) -> Iterator[list[list[str]]]:
 class Layout:
     """The widths of a table's columns on a terminal. A column without anything in it is left out."""
 
-    def __init__(self, console: Console, columns: Sequence[str], right: Collection[str], fold: Collection[str]) -> None:
-        self._console = console
+    def __init__(
+        self, columns: Sequence[str], right: Collection[str], fold: Collection[str], *, width: int, bold: bool
+    ) -> None:
         self._columns = columns
-        self._right = right
-        self._fold = fold
+        self._right = {place for place, name in enumerate(columns) if name in right}
+        self._fold = {place for place, name in enumerate(columns) if name in fold}
+        self._terminal = width
         self._natural = [0] * len(columns)
-        self._header = True
-        self._terminal = console.width
+        self._header: str | None = BOLD if bold else "{}"
 
     def render(self, rows: Sequence[Sequence[str]]) -> str:
         """These rows, with the header the first time. Columns never become narrower from one call to the next."""
-        from rich.table import Table
-        from rich.text import Text
-
         self._measure(rows)
-        used = [place for place, width in enumerate(self._natural) if width]
-        widths = self._widths(used)
-        table = Table(box=None, pad_edge=False, show_header=self._header, header_style="bold", padding=(0, GAP, 0, 0))
-        for place in used:
-            name = self._columns[place]
-            justify: Literal["left", "right"] = "right" if name in self._right else "left"
-            table.add_column(Text(name), justify=justify, overflow="fold", width=widths[place])
-        for row in rows:
-            table.add_row(*(Text(row[place]) for place in used))
-        self._header = False
-        # Wider than the terminal if it must be: a line the terminal breaks reads better than columns of letters.
-        self._console.width = max(self._terminal, sum(widths.values()) + GAP * len(used))
-        with self._console.capture() as capture:
-            self._console.print(table)
-        return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+        widths = self._widths([place for place, width in enumerate(self._natural) if width])
+        lines = [line for row in rows for line in self._lines(row, widths)]
+        if self._header is not None:
+            lines[:0] = [self._header.format(line) for line in self._lines(self._columns, widths)]
+            self._header = None
+        return "".join(f"{line}\n" for line in lines)
 
     def _measure(self, rows: Sequence[Sequence[str]]) -> None:
-        from rich.cells import cell_len
-
         for place, name in enumerate(self._columns):
             longest = max((cell_len(row[place]) for row in rows), default=0)
             if longest:
                 self._natural[place] = max(self._natural[place], longest, cell_len(name))
 
     def _widths(self, used: Sequence[int]) -> dict[int, int]:
+        """Wider than the terminal if it must be: a line it breaks reads better than columns of single letters."""
         widths = {place: self._natural[place] for place in used}
-        folding = sorted((place for place in used if self._columns[place] in self._fold), key=widths.__getitem__)
+        folding = sorted(self._fold.intersection(used), key=widths.__getitem__)
         fixed = sum(width for place, width in widths.items() if place not in folding) + GAP * (len(used) - 1)
         room = self._terminal - fixed
         for number, place in enumerate(folding):
             widths[place] = min(widths[place], max(NARROWEST, room // (len(folding) - number)))
             room -= widths[place]
         return widths
+
+    def _lines(self, row: Sequence[str], widths: dict[int, int]) -> Iterator[str]:
+        pieces = {
+            place: [row[place]] if cell_len(row[place]) <= width else folded(row[place], width)
+            for place, width in widths.items()
+        }
+        for number in range(max(map(len, pieces.values()), default=0)):
+            line = ""
+            for place, width in widths.items():
+                cell = pieces[place][number] if number < len(pieces[place]) else ""
+                space = " " * (width - cell_len(cell))
+                line += (space + cell if place in self._right else cell + space) + " " * GAP
+            yield line.rstrip()
+
+
+def folded(text: str, width: int) -> list[str]:
+    """``text`` in lines of at most ``width`` columns, broken between words where it has any that are short enough."""
+    lines: list[str] = []
+    for word in text.split(" "):
+        joined = f"{lines[-1]} {word}" if lines else word
+        if cell_len(joined) <= width:
+            lines[-1:] = [joined]
+        else:
+            lines += chop_cells(word, width)
+    return lines

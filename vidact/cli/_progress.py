@@ -60,7 +60,7 @@ class Progress:
         """So many clips were scored, which stand for so many seconds of video."""
         if self._first is None:
             self._first = time.monotonic()
-            self.phase = ""
+            self.phase = "" if self.phase == "starting" else self.phase
         self._clips += clips
         self._seconds += seconds
 

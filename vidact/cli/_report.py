@@ -86,7 +86,7 @@ def outcome(outcome: Outcome) -> str:
     row = outcome.row
     if outcome.status == "failed":
         return f"failed {outcome.video.video}: {row.get('error')}: {row.get('error_message')}"
-    return f"{outcome.status} {outcome.video.video}: {row.get('clips')} clips, {row.get('duration'):.2f} s"
+    return f"{outcome.status} {outcome.video.video}: {row.get('clips')} clips, {row.get('duration') or 0.0:.2f} s"
 
 
 def end(out: Output, request: Request, prepared: Prepared, progress: Progress, reason: str, left: int) -> None:
@@ -97,18 +97,20 @@ def end(out: Output, request: Request, prepared: Prepared, progress: Progress, r
         if request.out != "-":
             _tables(out, request.out)
         out.text(progress.summary())
-    if reason in ("interrupted", "max-runtime"):
-        stopped = "Stopped" if reason == "interrupted" else "Out of time"
-        kept = "what is done was written" if request.out == "-" else "what is done is kept"
-        out.note(f"{stopped}, {videos(left)} left; {kept}." + ("" if request.out == "-" else f" Go on: {again()}"))
+    stopped = {"interrupted": "Stopped", "max-runtime": "Out of time"}.get(reason)
+    if stopped is not None:
+        kept = "was written" if request.out == "-" else "is kept"
+        out.note(f"{stopped}, {videos(left)} left; what is done {kept}.")
     if request.out == "-":
         return
     name = shlex.quote(request.out)
     out.text(f"Results: {name}")
-    out.note(f"Next: {program()} show {name}")
+    commands = [again()] if left else []
+    commands.append(f"{program()} show {name}")
     if progress.failed or prepared.todo.failed:
-        out.note(f"      {program()} show {name} --status failed")
-        out.note(f"      {again('--retry-failed')}")
+        commands += [f"{program()} show {name} --status failed", again("--retry-failed")]
+    for number, command in enumerate(commands):
+        out.note(f"{'      ' if number else 'Next: '} {command}")
 
 
 def program() -> str:
@@ -124,7 +126,7 @@ def again(*more: str, arguments: Sequence[str] | None = None) -> str:
     """The command line that goes on with a run: the same, but never one that begins by deleting."""
     words = [word for word in (sys.argv[1:] if arguments is None else arguments) if word != "--overwrite"]
     words += [word for word in more if word not in words]
-    return f"{program()} {shlex.join(words)}"
+    return f"{program()} {shlex.join(words)}".rstrip()
 
 
 def _counts(prepared: Prepared) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -110,6 +110,10 @@ Amp = Annotated[bool, _machine("--amp/--no-amp", help="Compute in bfloat16 where
 Workers = Annotated[int, _machine("--workers", min=0, help="Processes that decode; 0: none but this one.")]
 
 
+_RATES = {"sgd": (0.05, 5e-4), "adamw": (1e-3, 0.05)}
+"""Highest learning rate and weight decay where none are given."""
+
+
 def recognizer(
     data: Data,
     split: Split = None,
@@ -154,27 +158,19 @@ def recognizer(
     from vidact.training.loop import Recipe
     from vidact.training.recognizer import fresh, from_checkpoint
 
-    name = Path(output).resolve().name
+    name, learnt = Path(output).resolve().name, examples.labels
     if init is None:
-        start = fresh(
-            model or "attention-r3d-10",
-            name,
-            examples.labels,
-            frames=frames,
-            fps=fps,
-            size=size,
-            width=width,
-            seed=seed,
-        )
+        shape: dict[str, Any] = {"frames": frames, "fps": fps, "size": size, "width": width}
+        start = fresh(model or "attention-r3d-10", name, learnt, seed=seed, **shape)
     else:
-        start = from_checkpoint(init, model, name, examples.labels, seed=seed)
-    sgd = optimizer == "sgd"
+        start = from_checkpoint(init, model, name, learnt, seed=seed)
+    rate, decay = _RATES[optimizer]
     recipe = Recipe(
         rounds=None if max_minutes else epochs,
         minutes=max_minutes,
         optimizer=optimizer,
-        lr=lr if lr is not None else 0.05 if sgd else 1e-3,
-        weight_decay=weight_decay if weight_decay is not None else 5e-4 if sgd else 0.05,
+        lr=rate if lr is None else lr,
+        weight_decay=decay if weight_decay is None else weight_decay,
         warmup=warmup,
         smoothing=smoothing,
         clip=clip,
@@ -224,7 +220,7 @@ def _train(out: Output, examples: Examples, start: Start, recipe: Recipe, job: J
         augmentation=Augmentation(flip=job.flip),
         output=job.output,
     )
-    trainer = Trainer(start.network, start.spec, data, recipe, job.output, device=device, keys=start.keys)
+    trainer = Trainer(start.network, start.spec, data, recipe, job.output, device=device, named=start.named)
     for line in start.notes:
         out.note(line)
     if job.resume:
