@@ -49,8 +49,8 @@ class VideoError(VidactError):
     """One video that cannot be read or scored.
 
     ``kind`` is a short CamelCase name that ends up in the column ``error`` (``NotFound``, ``NoVideoStream``,
-    ``StillChanging``, ``EmptyFile``, ``Undecodable`` …); ``stage`` is where it happened (``find``, ``index``, ``decode``,
-    ``model``, ``finish``).
+    ``StillChanging``, ``EmptyFile``, ``Undecodable`` …); ``stage`` is where it happened (``find``, ``index``,
+    ``decode``, ``model``, ``finish``).
     """
 
     def __init__(self, kind: str, message: str, *, stage: str = "decode", hint: str = "") -> None:

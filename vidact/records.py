@@ -22,9 +22,10 @@ Columns = dict[str, Any]
 class Video:
     """One input file, before it is opened.
 
-    ``video`` is its identity in every table (relative to the root, ``/``-separated, reversible escapes for bytes that are
-    not UTF-8); ``path`` is what the operating system opens. ``size`` (bytes) and ``mtime_ns`` are None when the file is
-    missing; ``error`` is set when it must not be opened at all (missing, a FIFO, a directory): (kind, message).
+    ``video`` is its identity in every table (relative to the root, ``/``-separated, reversible escapes for bytes that
+    are not UTF-8); ``path`` is what the operating system opens. ``size`` (bytes) and ``mtime_ns`` are None when the
+    file is missing; ``error`` is set when it must not be opened at all (missing, a FIFO, a directory): (kind,
+    message).
     """
 
     video: str
@@ -54,7 +55,7 @@ class VideoFacts:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a clip is sampled: ``frames`` pictures, ``stride`` frames apart, at the ``fps`` the weights were trained at."""
+    """How a clip is sampled: ``frames`` pictures, ``stride`` frames apart, at the training's ``fps``."""
 
     frames: int
     stride: int
@@ -93,9 +94,10 @@ class Published:
 class Spec:
     """Everything a set of weights needs to be used as it was trained.
 
-    ``name`` is ``architecture.weights``. ``mean`` and ``std`` are per channel for pixels scaled to 0..1. ``labels`` may be
-    empty (then rows say ``class 17``). ``activation`` turns logits into the scores of the output. ``average`` says whether
-    views are averaged as scores or as logits. ``network`` holds the constructor's arguments (depth, width, …).
+    ``name`` is ``architecture.weights``. ``mean`` and ``std`` are per channel for pixels scaled to 0..1. ``labels``
+    may be empty (then rows say ``class 17``). ``activation`` turns logits into the scores of the output. ``average``
+    says whether views are averaged as scores or as logits. ``network`` holds the constructor's arguments (depth,
+    width, …).
     """
 
     name: str
@@ -119,9 +121,10 @@ class Spec:
 class Contract:
     """The features a localizer was trained on, and therefore the only ones it can read.
 
-    Row i sees ``window`` frames and is centred at frame i × ``stride`` + ``offset`` of a video played at ``fps`` frames a
-    second (``"native"``: the video's own rate). ``dimension`` is the length of a row; ``backbone`` and ``weights`` name what
-    made it, ``flow`` says whether optical flow is part of it, ``normalisation`` what was done to the rows afterwards.
+    Row i sees ``window`` frames and is centred at frame i × ``stride`` + ``offset`` of a video played at ``fps``
+    frames a second (``"native"``: the video's own rate). ``dimension`` is the length of a row; ``backbone`` and
+    ``weights`` name what made it, ``flow`` says whether optical flow is part of it, ``normalisation`` what was done
+    to the rows afterwards.
     """
 
     fps: float | Literal["native"]
@@ -139,8 +142,9 @@ class Contract:
 class LocalizerSpec:
     """Everything a set of localizer weights needs to be used as it was trained.
 
-    ``network`` holds what its tensors do not tell; ``settings`` the inference settings by the project that published the
-    checkpoint (``original``, ``opentad``, ``mmaction2``, ``vidact``), as ``models/localization/settings.py`` reads them.
+    ``network`` holds what its tensors do not tell; ``settings`` the inference settings by the project that published
+    the checkpoint (``original``, ``opentad``, ``mmaction2``, ``vidact``), as ``models/localization/settings.py``
+    reads them.
     """
 
     name: str
@@ -167,7 +171,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A stretch of one video decoded and scored together: the rows (clip × crop, or feature rows) ``first`` to ``last``.
+    """A stretch of one video decoded and scored together: its rows (clips, or feature rows) ``first`` to ``last``.
 
     ``last`` is exclusive. ``seek`` is the seconds of the key frame decoding starts from.
     """

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -45,29 +46,33 @@ class Features:
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Where one label ends and the next begins; see ``decide``."""
+    """Where one label ends and the next begins; see ``decide``. The defaults are what ``tune`` once found."""
 
-    jump: float = 20.0
-    jump_ratio: float = 3.0
-    colour_jump: float = 0.3
-    brightness: float = 0.45
-    same_way: float = 0.5
+    jump: float = 8.0
+    jump_ratio: float = 2.5
+    colour_jump: float = 0.0
+    brightness: float = 0.55
+    same_way: float = 0.7
     change: float = 15.0
-    misfit: float = 6.0
+    misfit: float = 0.6
     move: float = 0.03
+    turn: float = 0.007
+    turn_gain: float = 2.8
     shake: float = 0.004
-    shake_share: float = 0.25
+    shake_share: float = 0.35
 
 
 GRID: dict[str, tuple[float, ...]] = {
     "jump": (8, 12, 16, 20, 26, 34, 44),
     "jump_ratio": (1.5, 2, 2.5, 3, 4, 5, 7),
     "colour_jump": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5),
-    "brightness": (0.25, 0.35, 0.45, 0.55, 0.7, 0.85),
+    "brightness": (0.15, 0.2, 0.25, 0.3, 0.35, 0.45, 0.55, 0.7, 0.85),
     "same_way": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
     "change": (8, 12, 16, 20, 26, 34),
-    "misfit": (0, 1, 2, 3, 4, 6, 8, 11),
+    "misfit": (0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.1),
     "move": (0.01, 0.015, 0.02, 0.025, 0.03, 0.04),
+    "turn": (0.003, 0.005, 0.007, 0.01, 0.014, 0.02, 0.03),
+    "turn_gain": (0.7, 1.0, 1.4, 2.0, 2.8, 4.0),
     "shake": (0.001, 0.0015, 0.002, 0.003, 0.004, 0.006),
     "shake_share": (0.05, 0.08, 0.12, 0.18, 0.25, 0.35, 0.5, 0.8),
 }
@@ -118,13 +123,15 @@ def measure(clip: Clip) -> Features:
     x, y, zoom, roll = path[-1]
     # A half-speed line would leave an arc behind: jitter is judged by what changes from frame to frame.
     wobble = float(np.sqrt((np.diff(rest, 2, axis=0) ** 2).sum(1).mean()) / 2)
-    return Features(x, y, zoom, roll, wobble, jump, ratio, colour, brightness, darkest, same_way, change, float(np.median(misfit)))
+    return Features(
+        x, y, zoom, roll, wobble, jump, ratio, colour, brightness, darkest, same_way, change, float(np.median(misfit))
+    )
 
 
 def _jump(clip: Clip) -> tuple[float, float, float]:
     """The largest difference of neighbouring frames, its ratio to the next largest, its change of colours."""
     small = [cv2.resize(frame, (24, 24), interpolation=cv2.INTER_AREA) for frame in clip]
-    change = np.array([cv2.norm(a, b, cv2.NORM_L1) / a.size for a, b in zip(small, small[1:], strict=False)])
+    change = np.array([cv2.norm(a, b, cv2.NORM_L1) / a.size for a, b in pairwise(small)])
     at = int(change.argmax())
     others = np.delete(change, at)
     colours = [cv2.calcHist([clip[i]], [0, 1, 2], None, [6, 6, 6], [0, 256] * 3).ravel() for i in (at, at + 1)]
@@ -155,15 +162,14 @@ def decide(found: Features, limits: Thresholds) -> str:
         return "cut"
     if found.brightness > limits.brightness:
         return "fade"
-    if found.same_way > limits.same_way and found.change > limits.change and found.misfit > limits.misfit / 10:
+    if found.same_way > limits.same_way and found.change > limits.change and found.misfit > limits.misfit:
         return "fade"
     net = np.array([found.x, found.y, found.zoom, found.roll]) * SHIFT
-    largest = int(np.abs(net).argmax())
+    largest = int((np.abs(net) * (1, 1, limits.turn_gain, limits.turn_gain)).argmax())
     strength = float(np.abs(net[largest]))
     if found.jitter > limits.shake and strength < found.jitter / limits.shake_share:
         return "shake"
-    bar = limits.move * (1.0 if largest < 2 else 0.35)
-    if strength < bar:
+    if strength < (limits.move if largest < 2 else limits.turn):
         return "static"
     names = (*MOVE_LABELS, ROLL_LABELS)[largest]
     return names[int(net[largest] > 0)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,13 @@ class Window:
         """Whether the camera stood still."""
         return self.own is not None and bool(np.all(np.abs(self.own) <= CALM))
 
+    @property
+    def uncut(self) -> bool:
+        """Whether it holds no transition of its own."""
+        small = [cv2.resize(frame, (32, 32), interpolation=cv2.INTER_AREA).astype(np.int16) for frame in self.frames]
+        change = np.array([np.abs(b - a).mean() for a, b in pairwise(small)])
+        return bool(change.max() < 10 + 2.5 * np.median(change))
+
     def measured_label(self) -> str:
         """``static`` or a move where the measurement is clear, else ``unclear``."""
         if self.own is None:
@@ -84,7 +92,7 @@ def windows(
         index = ((start + speed * (np.arange(FRAMES) + 0.5) / FPS) * fps).astype(int)
         index = np.minimum(index, len(frames) - 1)
         clip = np.stack([frames[i] for i in index])
-        yield Window(path.stem, float(start), clip, own_motion(clip))
+        yield Window(path.name, float(start), clip, own_motion(clip))
 
 
 def _read(path: Path, longest_side: int, seconds: float) -> tuple[list[Frames], float]:
@@ -129,6 +137,10 @@ def _between(first: tuple[Any, Any], second: tuple[Any, Any], size: tuple[int, .
     there = np.array([second[0][m.trainIdx].pt for m in matches], np.float32)
     matrix, inliers = cv2.estimateAffinePartial2D(here, there, ransacReprojThreshold=1.6, maxIters=2000)
     if matrix is None or inliers.sum() < max(14, 0.35 * len(matches)):
+        return None
+    # Points on one subject tell its motion, not the camera's: they must lie all over the picture.
+    reach = np.ptp(np.quantile(here[inliers.ravel() == 1], (0.08, 0.92), axis=0), axis=0)
+    if np.any(reach < np.array([0.4, 0.35]) * size):
         return None
     return as_camera(matrix, size)
 

@@ -65,7 +65,8 @@ MOVES: dict[str, tuple[int, int]] = {
 SHIFT = np.array([1.0, 1.0, 0.27, 0.27])
 
 GRID = np.linspace(-0.15, DURATION + 0.15, 132)
-FIRST, LAST = 0.5 / FPS, DURATION - 0.5 / FPS
+TIMES = (np.arange(FRAMES) + 0.5) / FPS
+FIRST, LAST = float(TIMES[0]), float(TIMES[-1])
 
 Array = NDArray[np.float64]
 

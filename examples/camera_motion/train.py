@@ -140,6 +140,7 @@ class Ring:
 
     def __init__(self, size: int, parts: int, repeat: float) -> None:
         self.size, self.parts, self.repeat = size // parts, parts, repeat
+        self.ahead = min(2000, size // 4)  # clips made before the first batch and kept ahead
         self.clips = _shared((parts, self.size, 16, 96, 96, 3), np.uint8)
         self.labels = _shared((parts, self.size), np.int64)
         self.made = _shared((parts,), np.int64)
@@ -147,7 +148,7 @@ class Ring:
 
     def enough(self, part: int) -> bool:
         """Whether the clips of this part have not been drawn ``repeat`` times yet, the first ones aside."""
-        return bool((self.made[part] - HEAD // self.parts) * self.parts * self.repeat > self.drawn.sum())
+        return bool((self.made[part] - self.ahead // self.parts) * self.parts * self.repeat > self.drawn.sum())
 
     def write(self, part: int, clip: np.ndarray, label: int) -> None:
         """Replace the oldest clip of the part; only then count it."""
@@ -157,8 +158,8 @@ class Ring:
 
     def ready(self) -> bool:
         """Whether a batch may be drawn: at the start, and when the generators cannot keep up, it is better to wait."""
-        made = int(self.made.sum())
-        return made >= HEAD // 2 and self.drawn.sum() < 2 * self.repeat * made
+        enough = int(self.made.min()) * self.parts >= self.ahead // 2
+        return enough and self.drawn.sum() < 2 * self.repeat * self.made.sum()
 
     def draw(self, rng: np.random.Generator, rank: int) -> tuple[np.ndarray, int]:
         """Any clip but those about to be overwritten, for trainer number ``rank``."""
@@ -168,10 +169,6 @@ class Ring:
         place = (made - back) % self.size
         self.drawn[rank] += 1
         return self.clips[part, place], int(self.labels[part, place])
-
-
-HEAD = 2000
-"""Clips made before the first batch and kept ahead."""
 
 
 def _shared(shape: tuple[int, ...], kind: Any) -> np.ndarray:
@@ -192,9 +189,10 @@ class Clips:
         cv2.setNumThreads(1)
         context = multiprocessing.get_context("fork")
         sources = Sources.load(train, budget_mb=args.budget_mb)
-        for part in range(args.generators):
-            job = (sources, args.seed * 1000 + part, self.ring, part)
-            context.Process(target=draw_for_ever, args=job, daemon=True).start()
+        jobs = [(sources, args.seed * 1000 + part, self.ring, part) for part in range(args.generators)]
+        self.generators = [context.Process(target=draw_for_ever, args=job, daemon=True) for job in jobs]
+        for generator in self.generators:
+            generator.start()
         self._validation: list[Batch] = []
 
     def serve(self, rank: int) -> None:
@@ -224,6 +222,8 @@ class Clips:
         """One round; ``number`` does not matter, clips are never made twice."""
         for _ in range(skip, self.steps()):
             while not self.ring.ready():
+                if self.rank == 0 and not all(generator.is_alive() for generator in self.generators):
+                    raise SystemExit("a process that makes clips has died; its message stands above")
                 time.sleep(0.05)
             yield self._batch(self.args.batch_size // self.args.trainers)
 
@@ -237,9 +237,7 @@ class Clips:
 
 def report(trainer: Trainer, data: Clips, row: Round) -> None:
     """One line a round, and the labels that are still hard."""
-    confusion = torch.zeros(len(LABELS), len(LABELS), dtype=torch.int64)
-    trainer.validate(data.held_out(), confusion)
-    recall = (confusion.diagonal() / confusion.sum(1).clamp(min=1)).tolist()
+    recall = (trainer.confusion.diagonal() / trainer.confusion.sum(1).clamp(min=1)).tolist()
     hard = ", ".join(f"{LABELS[i]} {recall[i]:.2f}" for i in sorted(range(len(LABELS)), key=recall.__getitem__)[:5])
     print(
         f"{time.strftime('%H:%M:%S')} round {row.round} step {row.step} lr {row.lr:.5f} loss {row.loss:.3f} "

@@ -48,10 +48,11 @@ class Row:
 class Reader:
     def __init__(self, task: FakeTask, opened: Opened, chunk: Chunk) -> None:
         self.task, self.opened, self.chunk = task, opened, chunk
-        self.decoder = "fake"
+        self.decoder, self.damaged = "fake", "scratched" in opened.words
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[Row | None]:
         opened, outline = self.opened, self.opened.outline
+        yield None
         for row in range(self.chunk.first, self.chunk.last):
             misbehave(opened.words, row)
             if "hole" in opened.words and row == 1:

@@ -83,7 +83,7 @@ def test_both_pools_and_every_cut_give_the_same_bits(shared: RayPool, tmp_path: 
 
 def test_a_bad_video_is_a_row_and_the_others_are_fine(shared: RayPool, tmp_path: Path) -> None:
     bad = ["b.segfault.txt", "c.spin.txt", "d.raise.txt", "e.broken.txt", "f.closed.txt", "h.once.txt"]
-    files = videos(tmp_path, [f"{n:02}.rows3.txt" for n in range(20)] + bad + ["g.rows4.hole.txt"])
+    files = videos(tmp_path, [f"{n:02}.rows3.txt" for n in range(20)] + bad + ["g.rows4.hole.txt", "i.scratched.txt"])
     files.append(Video("gone.mp4", str(tmp_path / "gone.mp4"), None, None, ("NotFound", "there is no such file")))
     done = named(drive(give(shared, Load(FakeTask(), SPLIT, 8)), files, attempts={"e.broken.txt": 4}, deadline=8.0))
     assert len(done) == len(files)
@@ -102,6 +102,8 @@ def test_a_bad_video_is_a_row_and_the_others_are_fine(shared: RayPool, tmp_path:
     assert done["h.once.txt"].status == "ok"  # it killed one decoder, then it could be read
     partial = done["g.rows4.hole.txt"]
     assert (partial.status, partial.row["clips"], list(partial.details["clip"])) == ("partial", 3, [0, 2, 3])
+    scratched = done["i.scratched.txt"].row
+    assert (scratched["status"], scratched["clips"], scratched["error"]) == ("partial", 1, "Damaged")
     assert done["00.rows3.txt"].row["decoder"] == "fake" and done["00.rows3.txt"].row["duration"] == 3.0
 
 

@@ -1,14 +1,16 @@
-"""What the shared blocks promise, on small tensors: windows, scores at positions, shifts, chosen frames, renamed keys."""
+"""What the shared blocks promise, on small tensors: windows, scores at positions, shifts, chosen frames, keys."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vidact.errors import ModelError
 from vidact.models.keys import choose, count, rename
 from vidact.models.recognition.blocks import Classifier, Factorised, Head, equal_size
+from vidact.models.recognition.i3d import same_max
 from vidact.models.recognition.resnet2d import SHIFTED, shifted
 from vidact.models.recognition.resnet3d import MMACTION, PYSLOWFAST, PYTORCHVIDEO
 from vidact.models.recognition.slowfast import MMACTION as SLOWFAST_MMACTION
@@ -75,7 +77,7 @@ def test_shift() -> None:
 )
 def test_slow_frames(rules: object, expected: list[int]) -> None:
     plan = PLANS["slowfast-r50-8x8"]
-    network = SlowFast(plan, rules, 3, 2, ((1, 1, 1, 1), (1, 1, 1, 1)), 7)  # type: ignore[arg-type]
+    network = SlowFast(plan, rules, 3, 2, (8, 2), ((1, 1, 1, 1), (1, 1, 1, 1)), 7)  # type: ignore[arg-type]
     frames = torch.arange(32.0).reshape(1, 1, 32, 1, 1)
     assert network.slow_frames(frames).flatten().tolist() == expected
 
@@ -90,6 +92,19 @@ def test_factorised_order(time_first: bool) -> None:
 def test_equal_size() -> None:
     """The numbers of R(2+1)D's paper for its stem and its first and second stage."""
     assert (equal_size(3, 64, 49), equal_size(64, 64, 9), equal_size(64, 128, 9)) == (83, 144, 230)
+
+
+@pytest.mark.parametrize("length", range(1, 12))
+@pytest.mark.parametrize(("kernel", "stride"), [(3, 2), (2, 2), (3, 1)])
+def test_same_maximum(length: int, kernel: int, stride: int) -> None:
+    """As TensorFlow pads: the output's length is the input's over the stride, rounded up, the odd place is behind."""
+    x = torch.rand(1, 1, 1, 1, length)
+    outputs = -(-length // stride)
+    total = max((outputs - 1) * stride + kernel - length, 0)
+    padded = F.pad(x, (total // 2, total - total // 2))
+    expected = F.max_pool3d(padded, (1, 1, kernel), (1, 1, stride))
+    assert same_max(x, (1, 1, kernel), (1, 1, stride)).equal(expected)
+    assert expected.shape[-1] == outputs
 
 
 def test_rename_goes_through_the_rows_in_turn() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,19 @@ def test_every_network_is_in_the_zoo_and_in_its_module() -> None:
         path = PACKAGE / "recognition" / (module.rpartition(".")[2] + ".py")
         functions = [node.name for node in ast.parse(path.read_text("utf-8")).body if isinstance(node, ast.FunctionDef)]
         assert "from_state" in functions, module
+
+
+def test_listing_and_describing_needs_no_torch(tmp_path: Path) -> None:
+    file = tmp_path / "x.pth"
+    torch.save({"state_dict": {"blocks.0.conv.weight": torch.zeros(2)}}, file)
+    code = (
+        "import sys; from vidact.models import build, zoo; assert len(zoo.ENTRIES) > 50;"
+        f"spec = build.describe('slow-r50-8x8.k400', {str(file)!r}).spec; assert len(spec.labels) == 400;"
+        f"assert build.describe('slow-r50-8x8', {str(file)!r}).spec.classes == 0;"
+        "assert not {'torch', 'ray', 'decord', 'pyarrow', 'transformers'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_missing_weights_name_the_address() -> None:

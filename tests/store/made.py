@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from vidact.records import Outcome, RunSettings, Video
+from vidact.store.reader import Reader
+from vidact.store.rundir import RunDir
 
 SETTINGS = RunSettings(model="tiny.test", weights_hash="0123", root="/videos")
 TOP = 2
@@ -80,3 +82,17 @@ def check_rows(rows: list[dict[str, Any]], expected: dict[str, int], *, clips: i
 def files(folder: Path) -> set[str]:
     """Paths of all files below ``folder``, relative to it."""
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+
+
+def fill(out: Path, *outcomes: Outcome, settings: RunSettings = SETTINGS, exit: str = "done") -> None:
+    run = RunDir.open(str(out), settings)
+    for one in outcomes:
+        run.add(one)
+    run.close({"exit": exit})
+
+
+def whole(out: Path, expected: dict[str, int]) -> None:
+    """The folder holds exactly these videos and attempts, for our reader and for one that reads the plain files."""
+    reader = Reader(str(out))
+    assert sorted(reader.videos().column("video").to_pylist()) == sorted(expected)
+    check_rows(reader.detail().to_pylist(), expected)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from training_made import COLOURS, coloured_videos
+from training.made import COLOURS, coloured_videos
 
 from vidact.cli.train import recognizer
 from vidact.errors import RunError, UsageError
@@ -89,14 +89,42 @@ def test_resuming_nothing_is_refused(trained: Path, tmp_path: Path) -> None:
         recognizer(str(trained / "videos"), output=str(tmp_path), resume=True, **SMALL)
 
 
-@pytest.mark.parametrize(("name", "message"), [("slowfast-r50-8x8", "not trained from nothing"), ("none", "no architecture")])
-def test_architectures_that_cannot_be_trained_are_refused(trained: Path, tmp_path: Path, name: str, message: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "message"), [("slowfast-r50-8x8", "not trained from nothing"), ("none", "no architecture")]
+)
+def test_architectures_that_cannot_be_trained_are_refused(
+    trained: Path, tmp_path: Path, name: str, message: str
+) -> None:
     with pytest.raises(UsageError, match=message):
         recognizer(str(trained / "videos"), output=str(tmp_path / "out"), model=name, **SMALL)
 
 
-def test_sided_labels_are_not_mirrored_in_silence(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    rows = [f"{trained / 'videos' / label / str(n)}.mp4,pan-{side}" for label, side in (("red", "left"), ("blue", "right")) for n in range(3)]
+def test_sided_labels_are_not_mirrored_in_silence(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        f"{trained / 'videos' / label / str(n)}.mp4,pan-{side}"
+        for label, side in (("red", "left"), ("blue", "right"))
+        for n in range(3)
+    ]
     (tmp_path / "sides.csv").write_text("path,label\n" + "\n".join(rows))
     recognizer(str(tmp_path / "sides.csv"), output=str(tmp_path / "out"), epochs=1, **SMALL)
     assert "--no-flip" in capsys.readouterr().err
+
+
+def test_an_interrupted_training_says_how_to_go_on(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vidact.training.loop import Trainer
+
+    whole_round = Trainer._round
+
+    def interrupted(self: Trainer) -> object:
+        if self.state.round == 1:
+            raise KeyboardInterrupt
+        return whole_round(self)
+
+    monkeypatch.setattr(Trainer, "_round", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        recognizer(str(trained / "videos"), output=str(tmp_path / "out"), epochs=3, **SMALL)
+    assert "Stopped after epoch 1; the same command with --resume goes on" in capsys.readouterr().err

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from media import make, number
-from training_made import COLOURS, SPEC, coloured_videos
+from training.made import COLOURS, SPEC, coloured_videos
 
 from vidact.errors import UsageError
 from vidact.records import VideoFacts

@@ -40,7 +40,9 @@ def test_folders_called_train_and_val_decide(tmp_path: Path) -> None:
 
 def test_csv_with_stretches_and_split(tmp_path: Path) -> None:
     table = tmp_path / "list.csv"
-    table.write_text('path,label,start,end,split\na.mp4,run,1.5,3,train\n"b,c.mp4",walk,,,val\n/abs/d.mp4,walk,,9,train\ne.mp4,run,,,\n')
+    table.write_text(
+        'path,label,start,end,split\na.mp4,run,1.5,3,train\n"b,c.mp4",walk,,,val\n/abs/d.mp4,walk,,9,train\ne.mp4,run,,,\n'
+    )
     found = read_examples(str(table))
     first, second = found.train
     assert (first.path, first.label, first.start, first.end) == (str(tmp_path / "a.mp4"), "run", 1.5, 3.0)
@@ -98,7 +100,7 @@ def test_ucf101_lists(tmp_path: Path) -> None:
         (lists / name).write_text(text)
     found = read_examples(str(videos), split=str(lists / "trainlist01.txt"))
     assert found.labels == ("ApplyEyeMakeup", "Archery")
-    assert [e.path for e in found.train][0] == str(videos / "ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi")
+    assert found.train[0].path == str(videos / "ApplyEyeMakeup/v_ApplyEyeMakeup_g08_c01.avi")
     assert [(e.label, Path(e.path).name) for e in found.held_out][1] == ("Archery", "v_Archery_g01_c01.avi")
     assert read_examples(str(videos), split=str(lists / "testlist01.txt")) == found
     (lists / "classInd.txt").unlink()
@@ -121,12 +123,12 @@ def test_hmdb51_lists(tmp_path: Path) -> None:
     }
     assert names(found, "held_out") == {"Atheris_1.avi", "Catch_0.avi"}
     (tmp_path / "brush_hair_test_split1.txt").write_text("a.avi 1\nb.avi three\n")
-    with pytest.raises(UsageError, match="brush_hair_test_split1.txt, line 2"):
+    with pytest.raises(UsageError, match=r"brush_hair_test_split1\.txt, line 2"):
         read_examples(str(tmp_path), split=str(tmp_path / "cartwheel_test_split1.txt"))
 
 
 def test_what_cannot_be_trained_is_said_at_once(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no 'nowhere'|there is no"):
+    with pytest.raises(UsageError, match=r"there is no .*nowhere"):
         read_examples(str(tmp_path / "nowhere"))
     with pytest.raises(UsageError, match="no videos to train"):
         read_examples(str(tmp_path))

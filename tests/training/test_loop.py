@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from training_made import SPEC, Noise
+from training.made import SPEC, Noise
 
 from vidact.errors import ModelError, RunError, UsageError
 from vidact.models.recognition.attention_r3d import build
@@ -36,7 +36,9 @@ def trainer(output: Path, recipe: Recipe = RECIPE, classes: int = 3) -> Trainer:
 
 def rows(output: Path) -> list[dict[str, str]]:
     with open(output / "log.csv", newline="") as file:
-        return [{k: v for k, v in row.items() if k not in ("seconds", "clips_per_second")} for row in csv.DictReader(file)]
+        return [
+            {k: v for k, v in row.items() if k not in ("seconds", "clips_per_second")} for row in csv.DictReader(file)
+        ]
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])

@@ -237,7 +237,12 @@ def _train(out: Output, examples: Examples, start: Start, recipe: Recipe, job: J
             f"{row.val_top1:.1%}; {row.clips_per_second:.1f} clips/s{lost}"
         )
 
-    best = trainer.run(tell)
+    try:
+        best = trainer.run(tell)
+    except KeyboardInterrupt:
+        if (job.output / "last.pt").exists():
+            out.note(f"Stopped after epoch {trainer.state.round}; the same command with --resume goes on.")
+        raise
     if data.failures:
         out.note(f"{len(data.failures)} videos could not be read; they are listed in {job.output / 'unreadable.csv'}.")
     out.text(f"Best validation top-1: {trainer.state.best:.1%} ({best})")

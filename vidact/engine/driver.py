@@ -24,6 +24,7 @@ CALLS = 2  # per worker: one at work, one waiting, so that nobody waits for the 
 TICK = 0.5  # seconds between two looks at deadlines and at stop()
 DEADLINE = 60.0  # seconds a decoder may be silent; it sends a heartbeat every second while it reads
 SLOWEST = 20e6  # bytes per second: opening a file may take its size by this, on top
+MODEL_DEADLINE = 1800.0  # seconds one call of a model may take
 START = 300.0  # seconds a process may take to come up and load its model
 DRAIN = 5.0  # seconds to finish what is on its way once stop() says so
 LINGER = 2.0  # seconds rows wait for a full batch while a model has nothing to do
@@ -163,13 +164,13 @@ class _Driver:
         hand.since = time.monotonic()
         try:
             value = self._pool.result(call)
-        except WorkerDied as death:
+        except (WorkerDied, BlocksLost) as error:
+            if sent.segments and isinstance(error, BlocksLost):
+                self._lost(sent.segments, error)
+                return
             hand.calls.add(call)
             self._sent[call] = sent
-            self._died(hand, death, "DecoderDied")
-            return
-        except BlocksLost as lost:
-            self._lost(sent.segments, lost)
+            self._died(hand, WorkerDied(str(error)), "DecoderDied")
             return
         if sent.name == "hello":
             hand.worker.pid, hand.ready = value, True
@@ -245,9 +246,10 @@ class _Driver:
             self._held += held.size
             self._queue.push(held)
             self._fed = time.monotonic()
-        for slot, decoder in report.ended:
+        for slot, decoder, damaged in report.ended:
             pieces[slot].ended = True
             pieces[slot].entry.decoders.add(decoder)
+            pieces[slot].entry.damaged |= damaged
             self._check(pieces[slot])
         for slot, failure in report.failed:
             self._on_failed(pieces[slot], failure)
@@ -377,12 +379,12 @@ class _Driver:
                     hint="start fewer with --decoders and --workers, or give the cluster more CPUs or GPUs",
                 )
             largest = max((job.size() for job in hand.jobs.values()), default=0)
-            allowed = self._deadline + largest / SLOWEST
-            if hand.ready and hand.worker.kind == "decoder" and silent > allowed:
-                self._pool.kill(hand.worker)
+            allowed = MODEL_DEADLINE if hand.worker.kind == "scorer" else self._deadline + largest / SLOWEST
+            if hand.ready and silent > allowed:
                 self._died(hand, WorkerDied(f"gave no sign of life for {allowed:.0f} s"), "DecoderHung")
 
     def _died(self, hand: Hand, death: WorkerDied, kind: str) -> None:
+        self._pool.kill(hand.worker)
         sents = [self._sent.pop(call) for call in list(hand.calls)]
         if not hand.ready:
             self._deaths.starting(death)

@@ -28,13 +28,14 @@ class Entry:
     """One video on its way: what is known of it, and the scores of its rows as they come in."""
 
     __slots__ = (
-        "attempts", "closed", "deaths", "decoders", "error", "left", "outline", "present", "scores",
+        "attempts", "closed", "damaged", "deaths", "decoders", "error", "left", "outline", "present", "scores",
         "seconds_decode", "seconds_model", "stored", "video",
     )  # fmt: skip
 
     def __init__(self, video: Video, attempts: int) -> None:
         self.video, self.attempts = video, attempts
         self.outline: Any = None
+        self.damaged = False
         self.left = 1  # pieces not complete
         self.closed = False  # its outcome is known, or being made
         self.deaths = 0  # processes it killed while alone
@@ -68,15 +69,16 @@ class Entry:
         clips, status = 0, "failed"
         if failure is None and self.present is not None:
             clips = int(self.present.reshape(rows, -1).all(axis=1).sum())
-            status = "ok" if clips == rows else "partial"
-            if clips < rows:
-                failure = self._damage(rows - clips, rows)
+            status = "ok"
+            if clips < rows or self.damaged:
+                status, failure = "partial", self._damage(rows - clips, rows)
         self.drop()
         return Outcome(self.video, self._row(status, failure, clips), details or {})
 
     def _damage(self, missing: int, rows: int) -> Failure:
         kind, more = (self.error.kind, ": " + self.error.message) if self.error else ("Damaged", "")
-        return Failure(kind, f"{missing} of {rows} clips could not be decoded{more}", "decode")
+        told = f"{missing} of {rows} clips could not be decoded" if missing else "parts of it could not be decoded"
+        return Failure(kind, told + more, "decode")
 
     def _row(self, status: str, failure: Failure | None, clips: int) -> dict[str, Any]:
         facts = self.outline.facts if self.outline is not None else None

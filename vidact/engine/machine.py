@@ -138,6 +138,6 @@ def batch_size(item_bytes: int, device: str) -> int:
 
     ``item_bytes`` is one clip as uint8 pictures.
     """
-    budget = (128 << 20) if device != "cpu" else (4 << 20)
-    fitting = max(1, min(128 if device != "cpu" else 16, budget // max(1, item_bytes)))
+    budget = (128 << 20) if device != "cpu" else (2 << 20)
+    fitting = max(1, min(128 if device != "cpu" else 8, budget // max(1, item_bytes)))
     return 1 << (fitting.bit_length() - 1)

@@ -14,7 +14,8 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 from vidact import __version__
@@ -80,7 +81,7 @@ class RayPool:
 
     def _start_private(self, ray: Any) -> None:
         split = self.load.split
-        with _same_modules():
+        with _same_modules(), _bare():
             ray.init(
                 address="local",
                 num_cpus=max(1, min(split.decoders + split.scorers, 4)),  # workers Ray starts in advance, not a limit
@@ -89,13 +90,14 @@ class RayPool:
                 include_dashboard=False,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
+                job_config=_job(ray),
                 _temp_dir=self.scratch,
                 _node_ip_address="127.0.0.1",
             )
 
     def _join(self, ray: Any, address: str) -> None:
         try:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, job_config=_job(ray))
         except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             raise RunError(
                 f"cannot join the Ray cluster at {address}: {_first_line(error)}",
@@ -131,9 +133,6 @@ class RayPool:
             raise self._error if isinstance(self._error, RunError) else _not_started(self._error)
         import ray
 
-        if threading.current_thread() is threading.main_thread():
-            # Ray's own handler would print a stack on SIGTERM; put back what the program had asked for.
-            signal.signal(signal.SIGTERM, signal.getsignal(signal.SIGTERM))
         return ray
 
     def start(self, kind: Kind) -> Worker:
@@ -178,23 +177,19 @@ class RayPool:
             raise WorkerDied("the machine ran out of memory and Ray ended it") from error
         except (exceptions.RayActorError, exceptions.WorkerCrashedError, exceptions.NodeDiedError) as error:
             raise WorkerDied(_cause(str(error))) from error
-        except exceptions.ObjectLostError as error:
-            raise BlocksLost(_first_line(error)) from error
         except exceptions.RayTaskError as error:
-            if isinstance(error.cause, exceptions.ObjectLostError):
-                raise BlocksLost(_first_line(error.cause)) from error
-            raise (error.cause or error) from error
+            raise _foreign(error.cause or error, exceptions) from error
+        except exceptions.RayError as error:
+            raise _foreign(error, exceptions) from error
 
     def kill(self, worker: Worker) -> None:
         """End a worker from outside, whatever it is doing. It is not restarted."""
         import ray
 
         ray.kill(worker.handle, no_restart=True)
-        if worker.pid is not None and self._address is None:
-            try:
+        if worker.pid is not None and self._address is None and _is_worker(worker.pid):
+            with suppress(ProcessLookupError):
                 os.kill(worker.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
 
     def close(self) -> None:
         """End every worker and the private Ray, and remove its temporary folder."""
@@ -230,11 +225,24 @@ def _import_ray(*, private: bool) -> Any:
     return ray
 
 
+def _job(ray: Any) -> Any:
+    """A job that does not add the working directory to what workers import from: among the videos may lie a random.py.
+
+    Ray adds it for every job that does not say it came from afar.
+    """
+    return ray.job_config.JobConfig(_client_job=True)
+
+
 @contextmanager
 def _same_modules() -> Iterator[None]:
-    """Processes started meanwhile find modules exactly where this one does."""
+    """Processes started meanwhile find modules where this one does, except in the working directory."""
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    here = os.path.realpath(os.getcwd())
+    paths = [path for path in sys.path if path and os.path.realpath(path) != here]
+    own = str(Path(__file__).resolve().parents[2])
+    if own not in paths:
+        paths.append(own)  # last: wherever vidact itself lies, it shadows nothing
+    os.environ["PYTHONPATH"] = os.pathsep.join(paths)
     try:
         yield
     finally:
@@ -243,11 +251,54 @@ def _same_modules() -> Iterator[None]:
             os.environ["PYTHONPATH"] = before
 
 
+@contextmanager
+def _bare() -> Iterator[None]:
+    """Start Ray without the servers nothing here asks: autoscaler, log collector, dashboard.
+
+    Ray has no setting for it, and they would take a third of its start-up time and 150 MB.
+    """
+    from ray._private.node import Node
+
+    unneeded = {
+        "start_monitor": lambda node: None,
+        "start_log_monitor": lambda node: None,
+        "start_api_server": lambda node, **options: setattr(node, "_webui_url", None),
+    }
+    kept = {name: vars(Node)[name] for name in unneeded if name in vars(Node)}
+    for name in kept:
+        setattr(Node, name, unneeded[name])
+    try:
+        yield
+    finally:
+        for name, method in kept.items():
+            setattr(Node, name, method)
+
+
 def _versions() -> dict[str, str]:
     """What runs on a node of a cluster."""
     import ray
 
     return {"Python": platform.python_version(), "ray": str(ray.__version__), "vidact": __version__}
+
+
+def _foreign(error: BaseException, exceptions: Any) -> BaseException:
+    """Ray's own troubles in our words; a worker's exception as it is."""
+    if isinstance(error, exceptions.ObjectLostError):
+        return BlocksLost(_first_line(error))
+    if isinstance(error, exceptions.ObjectStoreFullError | exceptions.OutOfDiskError):
+        return RunError(
+            f"there is no room for decoded pictures: {_first_line(error)}",
+            hint="free some of /dev/shm or /tmp, or use fewer --decoders",
+        )
+    return error
+
+
+def _is_worker(pid: int) -> bool:
+    """Whether this is still the process it was: a number may have gone to another by now."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::")
+    except OSError:
+        return False
 
 
 def _not_started(error: BaseException) -> RunError:

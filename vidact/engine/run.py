@@ -223,6 +223,10 @@ def classify(
     run = RunDir.open(out, prepared.settings, overwrite=request.overwrite, new_root=request.root is not None)
     try:
         yield from execute(prepared, run)
-        run.close({"exit": "done"})
-    finally:
-        run.release()
+    except BaseException:  # also when nobody wants to hear the rest: what is done is kept
+        try:
+            run.commit()
+        finally:
+            run.release()
+        raise
+    run.close({"exit": "done"})

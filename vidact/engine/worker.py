@@ -55,11 +55,15 @@ class Row(Protocol):
 
 
 class Reader(Protocol):
-    """Gives rows in ascending order; rows that cannot be decoded are left out."""
+    """Gives rows in ascending order, None now and then while there is none; what cannot be decoded is left out.
+
+    Afterwards ``decoder`` names what gave the pictures, and ``damaged`` says whether this stretch is damaged.
+    """
 
     decoder: str
+    damaged: bool
 
-    def __iter__(self) -> Iterator[Row]: ...
+    def __iter__(self) -> Iterator[Row | None]: ...
 
 
 class Task(Protocol):
@@ -120,7 +124,7 @@ class Report:
     unit: int
     seen: list[Seen] = field(default_factory=list)
     failed: list[tuple[int, Failure]] = field(default_factory=list)
-    ended: list[tuple[int, str]] = field(default_factory=list)
+    ended: list[tuple[int, str, bool]] = field(default_factory=list)
     seconds: dict[int, float] = field(default_factory=dict)
     slots: list[int] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)
@@ -200,7 +204,7 @@ class Decoder:
                         for row in reader:
                             yield slot, row
                     _unchanged(video)
-                    self._report.ended.append((slot, reader.decoder))
+                    self._report.ended.append((slot, reader.decoder, reader.damaged))
             except Exception as error:  # one video: whatever it is, it becomes a row
                 self._report.failed.append((slot, Failure.of(error, "decode")))
             yield slot, None

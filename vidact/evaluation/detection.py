@@ -30,7 +30,8 @@ class Events(NamedTuple):
 
     def take(self, rows: Any) -> Events:
         """The rows an index array or a mask picks."""
-        return Events(*(None if column is None else column[rows] for column in self))
+        score = None if self.score is None else self.score[rows]
+        return Events(self.video[rows], self.start[rows], self.end[rows], self.label[rows], score)
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,7 +127,7 @@ def load_model(
     from vidact.models.recognizer import Recognizer
 
     file = None if checkpoint is None else os.fspath(checkpoint)
-    if localizers.means(name):
+    if localizers.means(name) or (file is not None and weights.read_localizer_spec(file) is not None):
         from vidact.models import localizer
 
         names = read_labels(labels) if isinstance(labels, str) else labels

@@ -20,7 +20,7 @@ from vidact.models.localization import segments, timing
 from vidact.models.localization.segments import Detections
 from vidact.models.localization.settings import Settings, from_json
 from vidact.models.recognizer import DTYPES
-from vidact.models.weights import read_tensors
+from vidact.models.weights import read_localizer_spec, read_tensors
 from vidact.models.zoo import localizers
 from vidact.records import Contract, LocalizerSpec, Segments
 
@@ -29,6 +29,8 @@ from vidact.records import Contract, LocalizerSpec, Segments
 # → (network, state under its own keys); its network offers find(features (C, T), settings) → candidates, times in rows.
 NETWORKS = {
     "actionformer": "vidact.models.localization.actionformer",
+    "bmn": "vidact.models.localization.bmn",
+    "tcn": "vidact.models.localization.tcn",
     "tridet": "vidact.models.localization.tridet",
 }
 
@@ -75,26 +77,49 @@ class Localizer:
 
         ``duration`` in seconds (default: what the rows cover); ``fps`` of the video, used where the contract says
         ``native`` (default there: what rows and duration imply). ``class_scores`` (classes,) from a video-level
-        classifier give class-agnostic segments their labels. Raises UsageError for features that do not fit the
-        contract.
+        classifier give class-agnostic segments their labels; weights evaluated as bare proposals keep none. Raises
+        UsageError for features that do not fit the contract.
         """
         rows = check(features, self.contract)
         rate, seconds = self._rate(len(rows), duration, fps)
         source = torch.from_numpy(rows).T.to(self.device, self.dtype)
-        found = self._search(source, timing.clock(self.contract, self.settings, len(rows), seconds, rate))
-        if class_scores is not None and self.settings.fusion is not None:
-            found = segments.fuse(found, np.asarray(class_scores), self.settings.fusion)
-        elif class_scores is not None:
+        if class_scores is not None and self.settings.fusion is None and self.spec.classes > 1:
             raise UsageError(
                 f"{self.spec.name} names its segments itself and takes no class scores", hint="leave class_scores out"
             )
-        return self._named(found, fused=class_scores is not None)
+        scores = None if class_scores is None else np.asarray(class_scores)
+        clock = timing.clock(self.contract, self.settings, len(rows), seconds, rate)
+        # The originals lay windows over every step of the video, though the last rows of features are missing.
+        known = fps is not None or self.contract.fps != "native"
+        steps = max(1, -(-round(rate * seconds) // self.contract.stride)) if known else len(rows)
+        found = self._search(source, clock, scores, steps)
+        return self._named(found, fused=class_scores is not None and self.settings.fusion is not None)
 
-    def _search(self, features: Tensor, clock: timing.Clock) -> Detections:
-        """Features (C, T) → detections in seconds, thinned out."""
+    def _search(
+        self, features: Tensor, clock: timing.Clock, class_scores: np.ndarray[Any, Any] | None, steps: int
+    ) -> Detections:
+        """Features (C, T) → detections in seconds, thinned out and named by the classifier's scores if there are any.
+
+        ``steps`` is how many rows windows are laid over.
+        """
+        if self.settings.windows is None:
+            return self._search_piece(features, clock, class_scores)
+        found = []
+        for first, last in timing.pieces(self.settings.windows, steps):
+            later = dataclasses.replace(clock, offset=clock.offset + first * clock.step)
+            found.append(self._search_piece(features[:, first:last], later, class_scores))
+        joined = Detections(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+        return segments.suppress(joined, self.settings.nms)
+
+    def _search_piece(
+        self, features: Tensor, clock: timing.Clock, class_scores: np.ndarray[Any, Any] | None
+    ) -> Detections:
         candidates = self.network.find(timing.resize(features, self.settings), self.settings)  # type: ignore[operator]
         kept = segments.suppress(candidates, self.settings.nms)
-        return kept._replace(segments=clock.seconds(kept.segments))
+        kept = kept._replace(segments=clock.seconds(kept.segments))
+        if class_scores is None or self.settings.fusion is None:
+            return kept
+        return segments.fuse(kept, class_scores, self.settings.fusion)
 
     def _rate(self, rows: int, duration: float | None, fps: float | None) -> tuple[float, float]:
         """Frames a second and seconds of a video, from what is known of it."""
@@ -120,7 +145,7 @@ class Localizer:
         found = found.take(order)
         names = self.spec.labels
         if self.settings.fusion is not None and not fused:
-            names = ("action",)
+            names = ("action",)  # its labels are the classifier's
         labels = tuple(names[label] if label < len(names) else f"class {label}" for label in found.labels.tolist())
         return Segments(
             start=found.segments[:, 0].astype(np.float64),
@@ -180,12 +205,21 @@ def load(
 
 
 def _described(name: str | None, checkpoint: str | None) -> LocalizerSpec:
+    inside = None if checkpoint is None else read_localizer_spec(checkpoint)
+    if inside is not None:
+        if name not in (None, inside.name, inside.architecture):
+            raise ModelError(
+                f"{checkpoint!r} holds {inside.name}, not {name}",
+                hint=f"leave --model out, or give --model {inside.architecture}",
+            )
+        return inside
     spec = localizers.SPECS.get(name or "")
     sets = ", ".join(known for known, one in localizers.SPECS.items() if one.architecture == name)
     if spec is None:
         raise ModelError(
             f"{name} alone does not say how its weights are used",
-            hint=f"name the set: {sets}" + (" (with --checkpoint FILE)" if checkpoint is None else ""),
+            hint=f"name the set: {sets or 'none is published'}"
+            + (" (with --checkpoint FILE)" if checkpoint is None else ""),
         )
     if checkpoint is None:
         raise ModelError(f"the weights {spec.name} are not part of vidact", hint="give their file with --checkpoint")

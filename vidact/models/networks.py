@@ -31,11 +31,32 @@ NETWORKS: dict[str, str] = {
         "r2plus1d": ("r2plus1d-r34", "r2plus1d-r50"),
         "csn": ("csn-r101", "ircsn-r50", "ircsn-r152", "ipcsn-r152"),
         "x3d": ("x3d-xs", "x3d-s", "x3d-m", "x3d-l"),
+        "mvit": ("mvit-b-16x4", "mvit-b-32x3", "mvitv2-s-16x4", "mvitv2-b-32x3"),
+        "videomae": (
+            "videomae-s16",
+            "videomae-b16",
+            "videomae-l16",
+            "videomae-h16",
+            "videomae2-s16",
+            "videomae2-b16",
+            "videomae2-g14",
+        ),
+        "timesformer": ("timesformer-b16", "timesformer-b16-joint", "timesformer-b16-space"),
         "resnet2d": ("tsn-r50", "tsn-r101", "tsn-r50-flow", "tsm-r50", "tsm-r50-16", "tsm-r101"),
         "mobilenet2d": ("tsm-mobilenetv2",),
         "c3d": ("c3d",),
         "s3d": ("s3d",),
-        "r3d": ("r3d-18", "r3d-34", "r3d-50", "r3d-18-a", "r2p1d-18", "r2p1d-50"),
+        "r3d": (
+            "r3d-18",
+            "r3d-34",
+            "r3d-50",
+            "r3d-101",
+            "r3d-152",
+            "r3d-200",
+            "r3d-18-a",
+            "r2p1d-18",
+            "r2p1d-50",
+        ),
     }.items()
     for architecture in architectures
 }

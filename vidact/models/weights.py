@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from vidact.errors import ModelError
 from vidact.models import pickles
-from vidact.records import Geometry, Published, Sampling, Spec
+from vidact.records import Contract, Geometry, LocalizerSpec, Published, Sampling, Spec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 State = dict[str, "Tensor"]
 _HEADER_LIMIT = 100 << 20
 _METADATA_KEY = "vidact"
+_LOCALIZER_KEY = "vidact-localizer"
 
 
 def bundled(file: str) -> Path:
@@ -122,13 +123,32 @@ def read_tensors(path: str | os.PathLike[str]) -> Any:
         raise _unreadable(name, error) from error
 
 
-def write_checkpoint(path: str | os.PathLike[str], tensors: State, spec: Spec) -> None:
+def read_localizer_spec(path: str | os.PathLike[str]) -> LocalizerSpec | None:
+    """The spec inside a localizer's checkpoint of our own; None for any other file. Never imports torch."""
+    name = os.fspath(path)
+    if not name.endswith(".safetensors"):
+        return None
+    text = _header(name).get("__metadata__", {}).get(_LOCALIZER_KEY)
+    if text is None:
+        return None
+    try:
+        facts = json.loads(text)
+        return LocalizerSpec(**{**facts, "contract": Contract(**facts["contract"]), "labels": tuple(facts["labels"])})
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(
+            f"the description inside {name!r} cannot be read: {error!r}",
+            hint="the file was written by another version of vidact or is damaged; train or convert it again",
+        ) from error
+
+
+def write_checkpoint(path: str | os.PathLike[str], tensors: State, spec: Spec | LocalizerSpec) -> None:
     """Write tensors and their spec as one safetensors file; readers see the old file or the whole new one."""
     from safetensors.torch import save
 
+    key = _METADATA_KEY if isinstance(spec, Spec) else _LOCALIZER_KEY
     data = save(
         {key: value.detach().contiguous().cpu() for key, value in tensors.items()},
-        metadata={_METADATA_KEY: json.dumps(spec_to_json(spec)), "format": "pt"},
+        metadata={key: json.dumps(spec_to_json(spec)), "format": "pt"},
     )
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
@@ -147,7 +167,7 @@ def write_checkpoint(path: str | os.PathLike[str], tensors: State, spec: Spec) -
         temporary.unlink(missing_ok=True)
 
 
-def spec_to_json(spec: Spec) -> dict[str, Any]:
+def spec_to_json(spec: Spec | LocalizerSpec) -> dict[str, Any]:
     """A spec as plain JSON values."""
     facts = dataclasses.asdict(spec)
     facts["network"] = dict(spec.network)

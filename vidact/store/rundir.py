@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
 import pyarrow as pa
@@ -49,7 +50,8 @@ class RunDir:
         self._buffer: dict[str, Outcome] = {}
         self._bytes = 0
         self._tally = Tally(folder.table)
-        self._changed = lock.unclean  # whether the counts in summary.json are out of date
+        self._at_first = len(committed)
+        self._recount = lock.unclean  # whether the counts in summary.json are more than what this run adds out of date
         self._started = self._committed_at = time.monotonic()
 
     @classmethod
@@ -139,7 +141,7 @@ class RunDir:
         self._next = max(self._next, part.number + 1)
         self._committed |= rows_in_short(new.videos, part.number)
         self._tally.add(new.videos, new.detail)
-        self._buffer, self._bytes, self._changed = {}, 0, True
+        self._buffer, self._bytes = {}, 0
 
     def close(self, summary: Mapping[str, Any]) -> None:
         """Commit, write summary.json and let go of the folder.
@@ -163,7 +165,7 @@ class RunDir:
                 "versions": last["versions"],
                 **summary,
             }
-            write_json(path, {**facts, "invocation": done, "run": self._whole(path)})
+            write_json(path, {**facts, "invocation": done, "run": self._whole(manifest.load_summary(path))})
             manifest.save(self.folder.out, self._run)
         except BaseException:
             self._lock.release(clean=False)
@@ -206,17 +208,21 @@ class RunDir:
         gone = {video for video in videos if video in self._committed}
         for number in sorted(numbers):
             self._tail_loaded = False
-            self._changed = True
+            self._recount = True
             _rewrite(self.folder, number, gone, self._metadata)
             for video in [video for video in gone if self._committed[video].part == number]:
                 del self._committed[video]
                 gone.remove(video)
 
-    def _whole(self, path: str) -> dict[str, Any]:
-        if not self._changed:
-            earlier = manifest.load_summary(path)
-            if earlier is not None:
-                return earlier
+    def _whole(self, earlier: dict[str, Any] | None) -> dict[str, Any]:
+        """Counts of the whole folder: those of ``earlier`` and of this run, or counted anew where that will not do."""
+        tally = Tally(self.folder.table)
+        if earlier is not None and not self._recount:
+            with suppress(KeyError, TypeError):
+                if earlier["videos"]["total"] == self._at_first:
+                    tally.include(earlier)
+                    tally.include(self._tally.facts())
+                    return tally.facts()
         tally = Tally(self.folder.table)
         columns = ["video", "clip", "rank", "label"] if self.folder.table == "predictions" else ["video", "label"]
         for part in Reader(self.folder.out).parts(columns=columns):

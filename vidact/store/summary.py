@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 
+STATUSES = ("ok", "partial", "failed")
 _SUMS = (
     ("clips", "clips"),
     ("seconds_video", "duration"),
@@ -40,6 +42,19 @@ class Tally:
             cause["videos"] += 1
         self._count_labels(detail)
 
+    def include(self, facts: Mapping[str, Any]) -> None:
+        """Add the counts of another tally, as its ``facts`` say them. KeyError or TypeError when they are none."""
+        for status in STATUSES:
+            self._statuses[status] += facts["videos"][status]
+        for failure in facts["failures"]:
+            example = {"videos": 0, "example": failure["example"], "message": failure["message"]}
+            self._failures.setdefault(failure["error"], example)["videos"] += failure["videos"]
+        for entry in facts["labels"]:
+            counts = {kind: count for kind, count in entry.items() if kind != "label"}
+            self._labels.setdefault(entry["label"], Counter()).update(counts)
+        for name, _ in _SUMS:
+            self._sums[name] += facts[name]
+
     def _count_labels(self, detail: pa.Table) -> None:
         import pyarrow.compute as pc
 
@@ -58,7 +73,7 @@ class Tally:
 
     def facts(self) -> dict[str, Any]:
         """The counts as they stand in summary.json; labels and failures from the most frequent to the rarest."""
-        statuses = {status: self._statuses.get(status, 0) for status in ("ok", "partial", "failed")}
+        statuses = {status: self._statuses.get(status, 0) for status in STATUSES}
         labels = sorted(self._labels.items(), key=lambda item: (-item[1].total(), item[0]))
         failures = sorted(self._failures.items(), key=lambda item: (-item[1]["videos"], item[0]))
         return {

@@ -101,12 +101,13 @@ class Classify:
         # Ray sets OMP_NUM_THREADS as it likes; this is the number that counts.
         torch.set_num_threads(threads)
         settings = self.settings
-        return load_model(
-            None if settings.checkpoint else settings.model,
+        model: Recognizer = load_model(
+            settings.model,
             checkpoint=settings.checkpoint or None,
             device=settings.device,
             dtype=settings.dtype,
         )
+        return model
 
     def score(self, model: Recognizer, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 (B, T, h, w, 3) → float32 (B, classes): scores, or logits if the original averages those."""

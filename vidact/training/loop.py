@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from vidact.errors import ModelError, RunError, UsageError
-from vidact.models.weights import read_tensors, write_checkpoint
+from vidact.models.weights import State, read_tensors, write_checkpoint
 from vidact.records import Spec
 from vidact.training.peers import Peers
 
@@ -111,9 +111,9 @@ class _State:
 class Trainer:
     """Trains one network into one folder.
 
-    ``spec`` is stored inside the checkpoint and its mean and std normalise the pixels; ``keys`` are the names tensors
-    have there, where they differ. Raises RunError for a folder that holds another training, or a damaged ``last.pt``;
-    UsageError for a recipe without a length.
+    ``spec`` is stored inside the checkpoint and its mean and std normalise the pixels; ``named`` gives the tensors the
+    names and shapes they have there. Raises RunError for a folder that holds another training, or a damaged
+    ``last.pt``; UsageError for a recipe without a length.
     """
 
     def __init__(
@@ -126,18 +126,20 @@ class Trainer:
         *,
         device: str = "cpu",
         peers: Peers | None = None,
-        keys: Mapping[str, str] | None = None,
+        named: Callable[[State], State] = lambda state: state,
     ) -> None:
         if recipe.rounds is None and recipe.minutes is None:
             raise UsageError("a training needs a length", hint="give a number of epochs or of minutes")
         self.spec, self.data, self.recipe, self.device = spec, data, recipe, torch.device(device)
         self.output = Path(output)
         self.peers = peers or Peers()
-        self.keys = keys or {name: name for name in network.state_dict()}
+        self.named = named
         self.network = network.to(self.device)
         self.averaged = {name: value.detach().clone() for name, value in network.state_dict().items()}
         self.optimizer = _optimizer(self.network, recipe)
         self.state = _State()
+        self.confusion = torch.zeros(spec.classes, spec.classes, dtype=torch.int64)
+        """Of the last validation: rows are labels, columns what was predicted."""
         self._mean, self._std = (_channels(values, self.device) for values in (spec.mean, spec.std))
         torch.manual_seed(recipe.seed)
 
@@ -281,15 +283,15 @@ class Trainer:
         pixels = clips.to(self.device, non_blocking=True).permute(0, 4, 1, 2, 3).float()
         return pixels.div_(255.0).sub_(self._mean).div_(self._std)
 
-    def validate(self, batches: Iterable[Batch], confusion: Tensor | None = None) -> tuple[float, float]:
-        """Mean loss and top-1 (0..1) of the averaged weights; ``confusion`` (classes, classes) int64 is added to."""
+    def validate(self, batches: Iterable[Batch]) -> tuple[float, float]:
+        """Mean loss and top-1 (0..1) of the averaged weights; also sets ``confusion``."""
+        self.confusion.zero_()
         loss, right, seen = 0.0, 0, 0
         for logits, labels in self.predict(batches):
             loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
             guess = logits.argmax(1)
             right, seen = right + int((guess == labels).sum()), seen + len(labels)
-            if confusion is not None:
-                confusion.index_put_((labels, guess), torch.ones_like(labels), accumulate=True)
+            self.confusion.index_put_((labels, guess), torch.ones_like(labels), accumulate=True)
         if not seen:
             raise UsageError("there is nothing to validate on", hint="give a validation split with at least one video")
         return loss / seen, right / seen
@@ -315,8 +317,7 @@ class Trainer:
         # Equal top-1 happens often on small validation sets; the lower loss then decides.
         if (row.val_top1, -row.val_loss) > (state.best, -state.best_loss):
             state.best, state.best_loss = row.val_top1, row.val_loss
-            tensors = {self.keys[name]: value for name, value in self.averaged.items() if name in self.keys}
-            write_checkpoint(self.output / "best.safetensors", tensors, self.spec)
+            write_checkpoint(self.output / "best.safetensors", self.named(self.averaged), self.spec)
         self._save()
 
     def _save(self) -> None:

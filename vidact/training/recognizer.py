@@ -9,6 +9,7 @@ import dataclasses
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from vidact.errors import ModelError, UsageError
 from vidact.models.build import load_model, unwrap
 from vidact.models.networks import NETWORKS
 from vidact.models.recognition import attention_r3d
-from vidact.models.weights import read_spec, read_tensors
+from vidact.models.weights import State, read_spec, read_tensors
 from vidact.records import Geometry, Sampling, Spec
 
 FRESH = tuple(name for name, module in NETWORKS.items() if module == attention_r3d.__name__)
@@ -30,17 +31,31 @@ _SMALL_SIZE = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Start:
-    """Where a training begins.
+class Original:
+    """What a tensor is called in the file a training started from, and its shape there behind the first axis."""
 
-    ``keys`` gives tensors of the network the names they have in the checkpoint's own format, so that the result opens
-    like the original; empty for our family. ``notes`` are lines to tell the user.
-    """
+    key: str
+    rest: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Where a training begins. ``originals``, by own key, is empty for our family; ``notes`` are lines for the user."""
 
     network: nn.Module
     spec: Spec
-    keys: dict[str, str]
+    originals: dict[str, Original]
     notes: tuple[str, ...]
+
+    def named(self, state: State) -> State:
+        """The network's tensors as they belong into a file: in the format of the original, so that it opens like it."""
+        if not self.originals:
+            return state
+        return {
+            original.key: value.reshape(*value.shape[:1], *original.rest)
+            for own, value in state.items()
+            if (original := self.originals.get(own))
+        }
 
 
 def fresh(
@@ -95,7 +110,8 @@ def from_checkpoint(path: str, architecture: str | None, name: str, labels: Sequ
     network, spec = model.network, model.spec
     network.requires_grad_(True)
     network.float()
-    keys = {} if inside and inside.architecture in FRESH else _published_keys(path, spec, network)
+    ours = inside is not None and inside.architecture in FRESH
+    originals = {} if ours else _originals(path, spec, network)
     notes = [f"Starting from {spec.name} in {path}."]
     if spec.labels != tuple(labels):
         old = network.classes if hasattr(network, "classes") else spec.classes
@@ -106,7 +122,7 @@ def from_checkpoint(path: str, architecture: str | None, name: str, labels: Sequ
     spec = dataclasses.replace(
         spec, name=_name(spec.architecture, name), labels=tuple(labels), classes=len(labels), published=None, notes=""
     )
-    return Start(network, spec, keys, tuple(notes))
+    return Start(network, spec, originals, tuple(notes))
 
 
 def _name(architecture: str, name: str) -> str:
@@ -132,17 +148,19 @@ def _renew_head(network: nn.Module, old: int, classes: int) -> None:
         network.classes = classes  # type: ignore[assignment]
 
 
-def _published_keys(path: str, spec: Spec, network: nn.Module) -> dict[str, str]:
-    """Own key → the key in the file. Renamed tensors are the same objects, which tells which became which."""
-    from importlib import import_module
-
+def _originals(path: str, spec: Spec, network: nn.Module) -> dict[str, Original]:
+    """Own key → what it was in the file. Renamed or reshaped tensors share their memory: that tells which is which."""
     state = unwrap(read_tensors(path), path)
     _, mapped = import_module(NETWORKS[spec.architecture]).from_state(spec.architecture, state, spec.network)
-    before = {id(value): key for key, value in state.items()}
-    keys = {own: before[id(value)] for own, value in mapped.items() if id(value) in before}
-    if lost := [own for own in network.state_dict() if own not in keys and not own.endswith("num_batches_tracked")]:
+    before = {(value.data_ptr(), value.numel()): (key, value) for key, value in state.items()}
+    found = {}
+    for own, value in mapped.items():
+        key, original = before.get((value.data_ptr(), value.numel()), ("", value))
+        if key and original.shape[:1] == value.shape[:1]:
+            found[own] = Original(key, tuple(original.shape[1:]))
+    if lost := [own for own in network.state_dict() if own not in found and not own.endswith("num_batches_tracked")]:
         raise ModelError(
-            f"the format of {path!r} can be read but not written ({len(lost)} tensors are reshaped, first: {lost[0]})",
+            f"the format of {path!r} can be read but not written ({len(lost)} tensors are computed, first: {lost[0]})",
             hint="start from a checkpoint of another publisher, or train an attention-r3d",
         )
-    return keys
+    return found

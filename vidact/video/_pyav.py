@@ -30,6 +30,9 @@ SEEK_SECONDS = 1
 """How far in front of a key frame to seek: in MPEG streams not every packet carries a time, and the first ones behind
 a seek may not be recognised."""
 
+FURTHEST_BACK = 3
+"""Key frames to go back where damage may be why nothing comes out; without damage, as many as it takes."""
+
 _MATRICES = frozenset({0, 1, 2, 4, 5, 6, 7, 9})
 """AVColorSpace values that can be converted to RGB; any other tag counts as unspecified, as it does in players."""
 _UNSPECIFIED = 2
@@ -40,13 +43,15 @@ class Caution:
     """What turned out not to hold for this file, so that another try goes about it more slowly but gets every frame.
 
     ``back``: how many key frames earlier than promised decoding starts. ``plain``: decode every frame, because some
-    packets give none. ``seek``: seeking in the file lands where it should. ``objections`` counts packets the decoder
+    packets give none. ``seek``: seeking in the file lands where it should. ``counted``: the times packets carry are not
+    those of their frames, only the order in which frames come out is right. ``objections`` counts packets the decoder
     refused.
     """
 
     back: int = 0
     plain: bool = False
     seek: bool = True
+    counted: bool = False
     objections: int = 0
 
 
@@ -74,17 +79,21 @@ class _Attempt:
 
     def __init__(self, index: Index, plan: Plan, needed: NDArray[np.int64], threads: int, caution: Caution) -> None:
         self.index, self.threads, self.caution = index, threads, caution
+        self.match = "count" if caution.counted else index.match
         self.needed: list[int] = needed.tolist()
         self.wanted = frozenset(self.needed)
         self.scale = _Scale(plan, index.facts.rotation)
         self.at = 0
         self.context: Any = None
         self.objected = index.damaged
-        self.refused: list[int] = []  # packets without a frame, by position: only to count on behind them
+        self.objections_before = caution.objections
+        self.refused: list[int] = []  # packets without a frame: only to count on behind them
         self.outputs = 0
+        self.begun = 0  # the row decoding began at, which is a key frame's when packets were skipped
         self.newest = -1  # the latest key row given to the decoder
-        self.skipped = False  # decoding began at a key frame in the middle
-        self.before: Any = None  # the last frame that came out since decoding began
+        self.sought = False
+        self.waiting: tuple[int, Any] | None = None  # (row, frame) that came out last
+        self.before: Any = None  # the frame before that, since decoding began
 
     def run(self) -> Iterator[Item]:
         with opened(self.index.path, "decode") as container:
@@ -96,13 +105,13 @@ class _Attempt:
             target = self._skip(container, stream)
             for row, packet in self._packets(container, stream):
                 if target is not None and row != target:
-                    if packet.is_keyframe and row > target:
+                    if self.sought and packet.is_keyframe and row > target:
                         break  # the seek went past it
                     yield None
                     continue
-                target = None
-                if packet.is_keyframe and row > self.newest:
+                if row > self.newest and (packet.is_keyframe or row == target):
                     self.newest = row
+                target = None
                 self._spare(row)
                 yield from self._decode(packet, row)
                 if self.at == len(self.needed):
@@ -111,7 +120,8 @@ class _Attempt:
             if target is not None:
                 self._try_again(seek=False)
                 return
-            yield from self._decode(None, -1)
+            yield from self._decode(None, len(self.index.pts))
+            yield from self._settle()
             while self.at < len(self.needed):
                 yield self._absent()
 
@@ -133,12 +143,12 @@ class _Attempt:
             if not packet.size:
                 continue
             stored += 1
-            if index.match == "pts":
+            if self.match == "pts":
                 row = -1
                 if packet.pts is not None:
                     near = int(np.searchsorted(index.pts, packet.pts))
                     row = near if near < len(index.pts) and index.pts[near] == packet.pts else -1
-            elif index.match == "packet":
+            elif self.match == "packet":
                 row = int(index.order[stored]) if stored < len(index.order) else -1
             else:
                 row = stored
@@ -147,8 +157,10 @@ class _Attempt:
 
     def _skip(self, container: Any, stream: Any) -> int | None:
         """The key row to go on from, if nothing before it is needed. The packets in front of it are then of no use."""
+        import av
+
         index = self.index
-        if index.match == "count":
+        if self.match == "count":
             return None
         row = self.needed[self.at]
         place = int(np.searchsorted(index.keys, row, side="right")) - 1 - self.caution.back
@@ -156,19 +168,25 @@ class _Attempt:
             return None
         key = int(index.keys[place])
         self.context.flush_buffers()
-        self.skipped, self.before = True, None
-        if index.match == "pts" and self.caution.seek and key - max(self.newest, 0) > SEEK_ROWS:
+        self.waiting = self.before = None
+        self.begun, self.objections_before = key, self.caution.objections
+        if self.match == "pts" and self.caution.seek and key - max(self.newest, 0) > SEEK_ROWS:
             early = index.lead + int(SEEK_SECONDS / index.time_base)
-            container.seek(int(index.pts[key]) - early, stream=stream)
+            try:
+                container.seek(int(index.pts[key]) - early, stream=stream)
+                self.sought = True
+            except av.FFmpegError:
+                self._try_again(seek=False)
         self.newest = key - 1
         return key
 
     def _spare(self, row: int) -> None:
         """Let the decoder pass over a picture that is not needed and that no other is built on."""
-        spared = row not in self.wanted and not self.caution.plain and self.index.match != "count"
+        spared = row not in self.wanted and not self.caution.plain and self.match != "count"
         self.context.skip_frame = "NONREF" if spared else "DEFAULT"
 
     def _decode(self, packet: Any, row: int) -> Iterator[Item]:
+        """Give the decoder a packet, or None at the end, and take what comes out."""
         import av
 
         yield None
@@ -177,23 +195,36 @@ class _Attempt:
         except EOFError:
             return
         except av.FFmpegError:
-            self._object()
+            if row >= self.begun:
+                self._object()
             self.refused.append(row)
             return
         for frame in frames:
             at = frame.pts
-            if self.index.match == "count":
-                at = self.outputs + bisect_left(self.refused, frame.pts)
+            if self.match == "count":
+                at = self.outputs + (len(self.refused) if at is None else bisect_left(self.refused, at))
             self.outputs += 1
-            if frame.is_corrupt:
-                self._object()
+            if at is None or frame.is_corrupt:
+                if at is None or at >= self.begun:
+                    self._object()
                 continue
-            while self.at < len(self.needed) and self.needed[self.at] < at:
-                yield self._absent()
-            self.before = frame
-            if self.at < len(self.needed) and self.needed[self.at] == at:
-                self.at += 1
-                yield self._picture(at, frame)
+            if self.waiting is not None and at < self.waiting[0] and not self.objected:
+                self._try_again(counted=True)
+            yield from self._settle()
+            self.waiting = at, frame
+
+    def _settle(self) -> Iterator[Item]:
+        """Settle the needed rows up to that of the frame that came out last: the next one shows that it is in its
+        place."""
+        if self.waiting is None:
+            return
+        at, frame = self.waiting
+        while self.at < len(self.needed) and self.needed[self.at] < at:
+            yield self._absent()
+        self.waiting, self.before = None, frame
+        if self.at < len(self.needed) and self.needed[self.at] == at:
+            self.at += 1
+            yield self._picture(at, frame)
 
     def _absent(self) -> Item:
         """Settle the next needed row, for which no frame came out.
@@ -201,7 +232,9 @@ class _Attempt:
         Behind damage it is missing. Otherwise its packet held no picture of its own (the second field of an interlaced
         frame, a "not coded" picture), and what is on display is the frame before it.
         """
-        if not self.objected and self.before is None and self.skipped:
+        if self.before is None and self.begun and (not self.objected or self.caution.back < FURTHEST_BACK):
+            # Nothing came out since decoding began at a key frame: perhaps it was none, or it is damaged itself.
+            self.caution.objections = self.objections_before
             self._try_again(back=2 * self.caution.back + 1)
         if not self.objected and not self.caution.plain:
             self._try_again(plain=True)
@@ -222,10 +255,9 @@ class _Attempt:
 
     def _try_again(self, **raised: Any) -> None:
         """Raise the caution and start over, unless it is as high already."""
-        before = (self.caution.back, self.caution.plain, self.caution.seek)
-        for name, value in raised.items():
-            setattr(self.caution, name, value)
-        if before != (self.caution.back, self.caution.plain, self.caution.seek):
+        if any(getattr(self.caution, name) != value for name, value in raised.items()):
+            for name, value in raised.items():
+                setattr(self.caution, name, value)
             raise _Again
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 import os
 import stat
 from array import array
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -35,11 +36,14 @@ FORMATS = (
 open other files, or the network."""
 
 CLOCK_MAY_JUMP = frozenset({"mpegts", "mpeg"})
-"""Formats in which a gap of more than ten seconds is a new clock (a joined broadcast, a camera's next scene), not a
-pause."""
+"""Formats in which a step back, or a gap of more than ten seconds, is a new clock (a joined broadcast, a camera's next
+scene) and not a pause."""
 
-PROBED = 2_000
+PROBED = 1_000
 """Packets decoded, at most, in search of the first frame."""
+
+LONGEST_SECONDS = 100 * 24 * 3600
+"""Beyond a hundred days, time stamps are damaged."""
 
 NO_TIME = np.iinfo(np.int64).min
 _KEY, _HIDDEN, _CORRUPT, _OPEN = 1, 2, 4, 8
@@ -100,7 +104,19 @@ def read_index(path: str) -> Index:
     """Index the first real video stream of a file.
 
     Raises VideoError, stage ``index``: NotFound, NotReadable, NotAFile, EmptyFile, NotAVideo, NoVideoStream,
-    UnknownCodec, NoFrames.
+    UnknownCodec, NoFrames, Undecodable, BadTimes.
+    """
+    for index in indexing(path, heartbeat=None):
+        if index is not None:
+            return index
+    raise AssertionError("indexing ends with an index or an error")
+
+
+def indexing(path: str, heartbeat: float | None = 1.0) -> Iterator[Index | None]:
+    """Yield the index of a file, and None before it whenever ``heartbeat`` seconds have passed.
+
+    Indexing reads every byte of the file once: on a slow disk, tens of gigabytes take minutes. Raises as
+    ``read_index``.
     """
     from av.stream import Discard
 
@@ -110,7 +126,8 @@ def read_index(path: str) -> Index:
         for other in container.streams:
             if other.index != stream.index:
                 other.discard = Discard.all
-        return _index(path, container, stream, _scan(container, stream))
+        packets = yield from _scan(container, stream, heartbeat)
+        yield _index(path, container, stream, packets)
 
 
 @contextmanager
@@ -160,7 +177,7 @@ def _pick(container: Any) -> Any:
     return stream
 
 
-def _scan(container: Any, stream: Any) -> _Packets:
+def _scan(container: Any, stream: Any, heartbeat: float | None) -> Generator[None, None, _Packets]:
     """Read every packet of the stream once, and decode until the first frame comes out."""
     import av
 
@@ -171,8 +188,12 @@ def _scan(container: Any, stream: Any) -> _Packets:
     probe: _FirstFrame | None = _FirstFrame(stream)
     frame: Any = None
     unreadable = False
+    last_sign = monotonic()
     packets = container.demux(stream)
     while True:
+        if heartbeat is not None and monotonic() - last_sign >= heartbeat:
+            yield None
+            last_sign = monotonic()
         try:
             packet = next(packets, None)
         except av.FFmpegError:
@@ -194,6 +215,8 @@ def _scan(container: Any, stream: Any) -> _Packets:
                 probe = None
     if probe is not None:
         frame = probe.feed(None)
+        if frame is None and len(pts):
+            raise VideoError("Undecodable", "not one frame of it can be decoded", stage="index")
     bits = np.frombuffer(flags, np.uint8)
     return _Packets(
         pts=np.frombuffer(pts, np.int64),
@@ -253,6 +276,8 @@ def _index(path: str, container: Any, stream: Any, packets: _Packets) -> Index:
     if not len(stored):
         raise VideoError("NoFrames", "its video stream holds no frame", stage="index")
     stored = stored[np.argsort(pts[stored], kind="stable")]
+    if (int(pts[stored[-1]]) - int(pts[stored[0]])) * base > LONGEST_SECONDS:
+        raise VideoError("BadTimes", f"by its time stamps it lasts more than {LONGEST_SECONDS:,} s", stage="index")
     row = np.full(len(pts), -1, np.int64)
     row[stored] = np.arange(len(stored))
 
@@ -266,6 +291,11 @@ def _index(path: str, container: Any, stream: Any, packets: _Packets) -> Index:
     one_to_one = match == "pts" and packets.clean and not packets.damaged and len(stored) == len(pts)
     # A "not coded" picture of MPEG-4 is a packet of a few bytes that gives no frame.
     one_to_one = one_to_one and not (facts.codec.startswith("m") and packets.size.min() < 9)
+    # A decoder that expects pictures to be reordered, and times that say they are not: the times belong to other
+    # frames.
+    one_to_one = one_to_one and not (
+        stream.codec_context.has_b_frames and len(packets.pts) > 4 and (np.diff(packets.pts) > 0).all()
+    )
     closed = bool((row[packets.key] == np.flatnonzero(packets.key)).all())
     alone = len(container.streams.video) == 1
     return Index(
@@ -319,9 +349,8 @@ def _joined(
     if len(dts) < 2 or (dts == NO_TIME).any():
         return pts
     steps = np.diff(dts)
-    jumps = steps < -(1 / base)
-    if formats & CLOCK_MAY_JUMP:
-        jumps |= steps > 10 / base
+    # Elsewhere decoding times are partly FFmpeg's guesses and may stumble; only a real step back counts.
+    jumps = (steps < 0) | (steps > 10 / base) if formats & CLOCK_MAY_JUMP else steps < -1 / base
     if not jumps.any():
         return pts
     gained = np.cumsum(np.where(jumps, steps - period, 0))
@@ -340,6 +369,8 @@ def _period(stream: Any, base: Fraction, duration: NDArray[np.int64]) -> int:
 def _facts(stream: Any, first: Any, frames: int, duration: float, start: float) -> VideoFacts:
     turned = 0 if first is None else round(-first.rotation / 90) * 90 % 360
     width, height = (stream.width, stream.height) if first is None else (first.width, first.height)
+    if not (width and height):
+        raise VideoError("Undecodable", "not even the size of its picture can be decoded", stage="index")
     if turned in (90, 270):
         width, height = height, width
     return VideoFacts(duration, start, frames / duration, width, height, turned, _codec(stream), frames)

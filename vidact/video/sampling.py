@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vidact.errors import UsageError
+from vidact.errors import UsageError, VideoError
 from vidact.records import Chunk, Sampling
 from vidact.video.index import Index
 
@@ -25,8 +25,9 @@ in the last bit of a float must not decide between two frames."""
 WHOLE_SECONDS = 1200.0
 """A video up to this long is one chunk."""
 
-MOST_CLIPS = 20_000_000
-"""Clips of one video. More is a slip of the pen in ``--stride-seconds``, and would not fit in memory."""
+MOST_CLIPS = 4_000_000
+"""Clips of one video. More is a slip of the pen in ``--stride-seconds``, or damaged time stamps, and fills the
+memory."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ def sliding(
     if latest <= TOLERANCE:
         return _grid(index, sampling, np.zeros(1), length)
     if latest / stride > MOST_CLIPS:
-        raise UsageError(f"A stride of {stride:g} s gives more than {MOST_CLIPS:,} clips.", hint="--stride-seconds 1")
+        message = f"{index.ends[-1]:.0f} s of video at a stride of {stride:g} s are more than {MOST_CLIPS:,} clips"
+        raise VideoError("TooManyClips", message, stage="index", hint="--stride-seconds 1")
     # Clips that begin before `latest` fit; the first that does not is moved back to it, and those behind would be its
     # copies.
     fitting = int(np.floor((latest + TOLERANCE) / stride)) + 1
@@ -93,13 +95,13 @@ def spread(index: Index, sampling: Sampling, clips: int, clip_seconds: float | N
 def chunks(index: Index, grid: ClipGrid, seconds_per_chunk: float = WHOLE_SECONDS) -> list[Chunk]:
     """Cut the rows of a grid into stretches that can be decoded apart, each from a key frame.
 
-    A video of up to 20 minutes is one chunk. Longer ones are cut at the first key frame after each
-    ``seconds_per_chunk``; a clip belongs to the chunk its first frame lies in, so that its frames are the same
-    however the video is cut.
+    A video of up to 20 minutes is one chunk, and so is one whose frames can only be counted from its beginning. Longer
+    ones are cut at the first key frame after each ``seconds_per_chunk``; a clip belongs to the chunk its first frame
+    lies in, so that its frames are the same however the video is cut.
     """
     first = grid.frames.min(axis=1)
     bounds = [0]
-    if index.ends[-1] > WHOLE_SECONDS:
+    if index.ends[-1] > WHOLE_SECONDS and index.match != "count":
         wanted = np.arange(seconds_per_chunk, index.ends[-1], seconds_per_chunk)
         keys = index.keys[np.minimum(np.searchsorted(index.seconds[index.keys], wanted), len(index.keys) - 1)]
         bounds = sorted({0, *np.searchsorted(first, keys).tolist()} - {len(grid)})

@@ -74,6 +74,9 @@ class Record:
         """Every tensor of the checkpoint under its published key."""
         filled: dict[str, Tensor] = {}
         for key, shape, dtype, rule in self.facts["state_dict"]:
+            if rule == "keep" and isinstance(self.facts["kept_values"][key], str):
+                filled[key] = torch.zeros(1).expand(shape)  # a table any network computes for itself
+                continue
             filled[key] = torch.from_numpy(self._fill(key, tuple(shape), dtype, rule))
         return filled
 

@@ -12,9 +12,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from models.localization.golden import EVERYTHING, FOLDER, Record
 
 from vidact import load_model
+from vidact.models.localization import timing
+from vidact.models.localization.bmn import sampling
 from vidact.models.localization.pyramid import Level
 from vidact.models.localizer import Localizer
 from vidact.models.zoo.features import THUMOS_CLASSES
@@ -51,6 +54,50 @@ def test_pyramid_record(name: str, tmp_path: Path) -> None:
         if f"v{number}_fused_scores" in record.results:
             _, found = _localize(record, model, number, fused=True)
             _compare(record, number, "fused", found)
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in FOLDER.glob("*_bmn_*.json") if "nms" not in path.stem))
+def test_boundary_matching_record(name: str, tmp_path: Path) -> None:
+    record = Record(name)
+    model = load_model(record.model, checkpoint=record.write_checkpoint(tmp_path))
+    video, results = record.facts["videos"][0], record.results
+    features = record.features(video)
+    source = timing.resize(torch.from_numpy(features).T, model.settings)
+    with torch.inference_mode():
+        maps = model.network.maps(source[:, : model.settings.length])
+    pairs = maps.pairs.numpy()
+    if name.startswith("mma2_"):
+        info = video["video_info"]
+        duration, fps = info["duration_second"], info["duration_frame"] / info["duration_second"]
+        pairs = maps.pairs.sigmoid().numpy()
+        raw = {"start": maps.starts[0].sigmoid(), "end": maps.ends[0].sigmoid()}
+        expected, sub = {key: results[f"v0_{key}"] for key in raw}, results["v0_confidence_map_sub"][None]
+        means = results["v0_confidence_rowmean"][None]
+    else:
+        duration, fps = video["duration"], video["annotation_fps"]
+        raw = {"boundaries": torch.stack([maps.starts, maps.ends], dim=1)}
+        expected, sub, means = {"boundaries": results["v0_raw0"]}, results["v0_raw1_sub"], results["v0_raw1_rowmean"]
+    for key, values in raw.items():
+        np.testing.assert_allclose(values, expected[key], rtol=0, atol=OUTPUTS)
+    step = pairs.shape[2] // sub.shape[2], pairs.shape[3] // sub.shape[3]
+    np.testing.assert_allclose(pairs[:, :, :: step[0], :: step[1]], sub, rtol=0, atol=OUTPUTS)
+    np.testing.assert_allclose(pairs.mean(axis=-1), means, rtol=0, atol=OUTPUTS)
+    fused = "Pseudo" not in str(video.get("external_classifier"))
+    found = model.localize(
+        features, duration=duration, fps=fps, class_scores=results.get("ext_cls_scores") if fused else None
+    )
+    assert len(found) == video["num_detections"]
+    if "det_labels" not in video or not fused:
+        record.results["v0_det_labels"] = np.zeros(len(results["v0_det_scores"]), dtype=np.int64)
+    _compare(record, 0, "det", found)
+
+
+def test_samples_lie_where_mmaction2_has_them() -> None:
+    rows = Record("mma2_bmn_anet_400").results["sample_mask_first_rows"]
+    places = sampling(100, 100, 32).to_dense()
+    for row, expected in enumerate(rows):
+        found = places[:, row::100].T.reshape(-1)[::997]  # the record keeps every 997th
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-6)
 
 
 def _localize(record: Record, model: Localizer, number: int, *, fused: bool) -> tuple[list[Level], Segments]:

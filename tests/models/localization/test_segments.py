@@ -98,10 +98,13 @@ def test_equals_mmaction2s_proposal_rule() -> None:
         rows, facts = MMACTION.results[f"{case}__in"], MMACTION.facts["parameters"][variant]
         found = proposals(
             Detections(rows[:, :2], rows[:, 2], np.zeros(len(rows), dtype=np.int64)),
-            sigma=facts["alpha"],
-            low=facts["low_threshold"],
-            high=facts["high_threshold"],
-            keep=facts["top_k"],
+            Suppression(
+                "proposals",
+                sigma=facts["alpha"],
+                low=facts["low_threshold"],
+                high=facts["high_threshold"],
+                max_segments=facts["top_k"],
+            ),
         )
         times = np.clip(found.segments, 0, 1) * duration
         np.testing.assert_allclose(times, MMACTION.results[key][:, :2], rtol=0, atol=1e-6)

@@ -136,7 +136,7 @@ class ActionFormer(nn.Module):
         start and end, in positions of the level.
         """
         if len(self.project):
-            parts = torch.split(x, self.inputs, dim=1)
+            parts = torch.split(x, list(self.inputs), dim=1)
             x = torch.cat([one(part) * mask for one, part in zip(self.project, parts, strict=True)], dim=1)
         levels = []
         for (features, level_mask), norm, scale in zip(

@@ -26,7 +26,15 @@ class ChannelNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x.transpose(1, 2), self.weight.shape, self.weight, self.bias, self.eps).transpose(1, 2)
+        if x.dtype != torch.float32:
+            return F.layer_norm(x.transpose(1, 2), self.weight.shape, self.weight, self.bias, self.eps).transpose(1, 2)
+        # By hand, because the fused norm needs the channels last and the convolutions around it need them back.
+        average = torch.full((1, x.shape[1]), 1 / x.shape[1], dtype=x.dtype, device=x.device)
+        centred = x - average @ x
+        spread = (average @ centred.square() + self.eps).rsqrt()
+        if torch.is_grad_enabled():
+            return torch.addcmul(self.bias[:, None], centred * spread, self.weight[:, None])
+        return centred.mul_(spread).mul_(self.weight[:, None]).add_(self.bias[:, None])
 
 
 def halve(mask: Tensor) -> Tensor:
@@ -176,12 +184,12 @@ class TransformerBlock(nn.Module):
 
 
 def sinusoids(length: int, channels: int) -> Tensor:
-    """Position codes (1, channels, length): sines on even channels, cosines on odd ones, scaled by 1 /
-    sqrt(channels)."""
+    """Position codes (1, channels, length): sines on even channels, cosines on odd, over sqrt(channels)."""
     channel = torch.arange(channels, dtype=torch.float64)
     angles = torch.arange(length, dtype=torch.float64)[None, :] / 10000 ** (2 * (channel[:, None] // 2) / channels)
     codes = torch.where(channel[:, None] % 2 == 0, angles.sin(), angles.cos())
-    return (codes.float() / channels**0.5).unsqueeze(0)
+    scaled: Tensor = (codes.float() / channels**0.5).unsqueeze(0)
+    return scaled
 
 
 def position_codes(codes: Tensor, length: int) -> Tensor:

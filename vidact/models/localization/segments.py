@@ -45,7 +45,11 @@ def suppress(candidates: Detections, rules: Suppression) -> Detections:
     """
     if len(candidates.scores) == 0:
         return candidates
+    if rules.method == "proposals":
+        return proposals(candidates, rules)
     segments = np.ascontiguousarray(candidates.segments, dtype=np.float32)
+    if rules.unit != 1:
+        segments = segments / np.float32(rules.unit)
     scores = np.ascontiguousarray(candidates.scores, dtype=np.float32)
     if rules.method == "none":
         return candidates.take(descending(scores)[: rules.max_segments])
@@ -53,10 +57,10 @@ def suppress(candidates: Detections, rules: Suppression) -> Detections:
     if rules.by_class:
         groups = [np.flatnonzero(candidates.labels == label) for label in np.unique(candidates.labels)]
     rows, lowered = _best_picks(segments, scores, groups, rules)
-    result = Detections(segments[rows], lowered, candidates.labels[rows])
+    result = Detections(np.asarray(candidates.segments, dtype=np.float32)[rows], lowered, candidates.labels[rows])
     if rules.by_class or rules.voting <= 0:
         return result
-    moved = vote(result.segments, segments, scores, rules.voting, by_iou=rules.voting_by_iou)
+    moved = vote(segments[rows], segments, scores, rules.voting, by_iou=rules.voting_by_iou) * np.float32(rules.unit)
     return result._replace(segments=moved).take(~np.isnan(moved).any(axis=1))
 
 
@@ -74,7 +78,7 @@ def _best_picks(
     Scores only fall, so a candidate that starts below the last pick kept changes nothing: it is tried with the best few
     first. Equal scores are the exception, because their order depends on where every candidate stands.
     """
-    share = 4 * rules.max_segments
+    share = 4 * max(rules.max_segments, 1)
     while share < len(scores):
         floor = np.partition(scores, len(scores) - share)[len(scores) - share]
         found = _race(segments, scores, [group[scores[group] > floor] for group in groups], rules, floor)
@@ -255,6 +259,7 @@ def _overlap(start: Floats, end: Floats, starts: Floats, ends: Floats) -> tuple[
 
 def _weights(overlap: Floats, length: Floats, rules: Suppression) -> Floats:
     """What the scores of overlapping candidates are multiplied by."""
+    lowered: Floats
     if rules.method == "linear":
         lowered = np.float32(1) - overlap
     elif rules.method == "zero":
@@ -266,7 +271,8 @@ def _weights(overlap: Floats, length: Floats, rules: Suppression) -> Floats:
     threshold: Any = np.float32(rules.iou)
     if rules.method == "widening":
         threshold = np.float32(rules.low) + np.float32(rules.high) * length
-    return np.where(overlap >= threshold, lowered, np.float32(1))
+    weights: Floats = np.where(overlap >= threshold, lowered, np.float32(1))
+    return weights
 
 
 def vote(kept: Floats, segments: Floats, scores: Floats, iou: float, *, by_iou: bool = False) -> Floats:
@@ -298,6 +304,8 @@ def fuse(found: Detections, class_scores: np.ndarray[Any, Any], rules: Fusion) -
     ``class_scores`` (classes,). Labels become the positions of those classes in it.
     """
     given = np.asarray(class_scores, dtype=np.float64)
+    if len(given) > len(rules.columns) > 0:
+        given = given[list(rules.columns)]
     if rules.softmax_factor > 0:
         raised = np.exp(given - given.max())
         given = raised / raised.sum() * rules.softmax_factor
@@ -312,19 +320,19 @@ def fuse(found: Detections, class_scores: np.ndarray[Any, Any], rules: Fusion) -
     )
 
 
-def proposals(found: Detections, *, sigma: float, low: float, high: float, keep: int) -> Detections:
-    """Proposals with times in 0..1 thinned out by the array rule of boundary-matching networks: at most ``keep``.
+def proposals(found: Detections, rules: Suppression) -> Detections:
+    """Proposals thinned out by the array rule boundary-matching networks were first evaluated with.
 
-    Lowered by the Gaussian where IoU exceeds ``low`` + (``high`` - ``low``) × the winner's length. Unlike
+    Lowered by the Gaussian where IoU exceeds ``low`` + (``high`` - ``low``) × the winner's length in units. Unlike
     :func:`suppress` nothing is discarded for its score, and a single proposal is left as it is.
     """
     order = np.argsort(found.scores.astype(np.float64))[::-1]
-    times, left = found.segments.astype(np.float64)[order], found.scores.astype(np.float64)[order]
+    times, left = found.segments.astype(np.float64)[order] / rules.unit, found.scores.astype(np.float64)[order]
     picks: list[int] = []
     picked = np.zeros(len(left), dtype=bool)
     scores: list[float] = []
     with np.errstate(invalid="ignore", divide="ignore"):
-        while len(picks) < min(keep, len(left)):
+        while len(picks) < min(rules.max_segments, len(left)):
             best = int(np.where(picked, -np.inf, left).argmax())
             picks.append(best)
             scores.append(float(left[best]))
@@ -332,7 +340,7 @@ def proposals(found: Detections, *, sigma: float, low: float, high: float, keep:
             start, end = times[best]
             shared = np.maximum(np.minimum(end, times[:, 1]) - np.maximum(start, times[:, 0]), 0.0)
             overlap = shared / (times[:, 1] - times[:, 0] - shared + end - start)
-            near = (overlap > low + (high - low) * (end - start)) & ~picked
-            left[near] *= np.exp(-np.square(overlap[near]) / sigma)
+            near = (overlap > rules.low + (rules.high - rules.low) * (end - start)) & ~picked
+            left[near] *= np.exp(-np.square(overlap[near]) / rules.sigma)
     rows = order[picks]
     return Detections(found.segments[rows], np.array(scores, dtype=np.float32), found.labels[rows])

@@ -17,13 +17,15 @@ class Suppression:
     ``method``: ``hard`` drops what overlaps a better segment by ``iou`` or more; the others only lower its score:
     ``gaussian`` by exp(-IoU² / ``sigma``), ``linear`` by 1 - IoU from ``iou`` on, ``zero`` to nothing from ``iou`` on,
     ``widening`` by the Gaussian where IoU reaches ``low`` + ``high`` × the winner's length (for lengths in 0..1).
-    ``none`` only sorts and caps. ``min_score``: a score that falls below it while being lowered is discarded (``hard``:
-    candidates not above it are). ``max_segments`` caps each class and the whole. ``by_class`` treats every label alone
-    and then does not vote. ``voting`` > 0 moves each kept segment to the mean of the candidates it overlaps by that
-    IoU or more, weighted by score, or by score × IoU with ``voting_by_iou``.
+    ``proposals`` is the same as boundary-matching networks were first evaluated (see ``segments.proposals``).
+    ``none`` only sorts and caps. Lengths are measured in ``unit`` rows. ``min_score``: a score that falls below it
+    while being lowered is discarded (``hard``: candidates not above it are). ``max_segments`` caps each class and the
+    whole. ``by_class`` treats every label alone and then does not vote. ``voting`` > 0 moves each kept segment to the
+    mean of the candidates it overlaps by that IoU or more, weighted by score, or by score × IoU with
+    ``voting_by_iou``.
     """
 
-    method: Literal["hard", "gaussian", "linear", "zero", "widening", "none"] = "gaussian"
+    method: Literal["hard", "gaussian", "linear", "zero", "widening", "proposals", "none"] = "gaussian"
     iou: float = 0.1
     sigma: float = 0.5
     low: float = 0.0
@@ -33,16 +35,19 @@ class Suppression:
     by_class: bool = True
     voting: float = 0.0
     voting_by_iou: bool = False
+    unit: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Fusion:
     """How class-agnostic segments take their classes from a video-level classifier: the best ``top`` classes, each with
-    the product of the two scores, or its root; ``softmax_factor`` > 0 first turns class scores into softmax × that."""
+    the product of the two scores, or its root; ``softmax_factor`` > 0 first turns class scores into softmax × that.
+    ``columns`` says where the classes stand among the scores of a classifier that knows more."""
 
     top: int = 2
     root: bool = True
     softmax_factor: float = 0.0
+    columns: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,19 +64,22 @@ class Settings:
 
     ``length`` is the number of rows the network was trained with: shorter inputs are padded to it, and ``resize``
     brings every input to exactly it (``linear``: interpolation; ``align``: averages of a region pooling, after
-    rounding to half precision). Candidates need a score above ``threshold``; the best ``top`` of them go on, of each
-    pyramid level or of all as the network's rules say, if they are longer than ``min_length`` rows (None: whatever
-    their length).
+    rounding to half precision) or only the longer ones (``longer``: interpolation). Candidates need a score above
+    ``threshold``; the best ``top`` of them go on, of each pyramid level or of all as the network's rules say, if they
+    are longer than ``min_length`` rows (None: whatever their length). With ``windows`` a long sequence is searched
+    piece by piece and thinned out again as a whole. ``snippet`` > 0: the sequence covers only whole snippets of that
+    many frames, not the rest of the video.
     """
 
     length: int
-    resize: Literal["none", "linear", "align"] = "none"
+    resize: Literal["none", "linear", "longer", "align"] = "none"
     threshold: float = 0.001
     top: int = 2000
     min_length: float | None = None
     nms: Suppression = Suppression()
     fusion: Fusion | None = None
     windows: Windows | None = None
+    snippet: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; :func:`from_json` is the inverse."""
@@ -83,7 +91,8 @@ def from_json(facts: dict[str, Any]) -> Settings:
     results."""
     values = dict(facts)
     values["nms"] = Suppression(**values["nms"])
-    for name, kind in (("fusion", Fusion), ("windows", Windows)):
-        if values.get(name) is not None:
-            values[name] = kind(**values[name])
+    if values.get("fusion") is not None:
+        values["fusion"] = Fusion(**{**values["fusion"], "columns": tuple(values["fusion"]["columns"])})
+    if values.get("windows") is not None:
+        values["windows"] = Windows(**values["windows"])
     return Settings(**values)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vidact.models.localization.settings import Settings
+from vidact.models.localization.settings import Settings, Windows
 from vidact.records import Contract
 
 
@@ -32,17 +32,36 @@ class Clock:
     def seconds(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """float32 rows of any shape → float32 seconds, cut to the video."""
         found = (rows * np.float32(self.step) + np.float32(self.offset)) / np.float32(self.rate)
-        return np.clip(found, np.float32(0), np.float32(self.duration))
+        cut: np.ndarray[Any, Any] = np.clip(found, np.float32(0), np.float32(self.duration))
+        return cut
 
 
 def clock(contract: Contract, settings: Settings, rows: int, duration: float, fps: float) -> Clock:
     """The clock of a sequence of ``rows`` feature rows, after the resizing its settings ask for."""
+    if settings.snippet:
+        whole = round(fps * duration)
+        covered = whole // settings.snippet * settings.snippet / whole * duration
+        return Clock(covered / settings.length, 0.0, 1.0, covered)
     if settings.resize == "align":
         return Clock(duration / settings.length, 0.0, 1.0, duration)
     if settings.resize == "linear":
         step = ((rows - 1) * contract.stride + contract.window) / settings.length
         return Clock(step, 0.5 * step, fps, duration)
+    if settings.resize == "longer" and rows > settings.length:
+        share = rows / settings.length
+        return Clock(contract.stride * share, contract.offset * share, fps, duration)
     return Clock(contract.stride, contract.offset, fps, duration)
+
+
+def pieces(windows: Windows, rows: int) -> list[tuple[int, int]]:
+    """First and last row (exclusive) of every window over ``rows`` rows; the last is moved back to end with them."""
+    found: list[tuple[int, int]] = []
+    for first in range(0, max(1, rows // windows.stride) * windows.stride, windows.stride):
+        if first + windows.length > rows:
+            found.append((max(0, rows - windows.length), rows))
+            break
+        found.append((first, first + windows.length))
+    return found
 
 
 def frames(contract: Contract, rows: int) -> int:
@@ -51,8 +70,9 @@ def frames(contract: Contract, rows: int) -> int:
 
 
 def resize(features: Tensor, settings: Settings) -> Tensor:
-    """Features (C, T) as the network reads them: as they are, or brought to exactly ``settings.length`` rows."""
-    if settings.resize == "none":
+    """Features (C, T) as the network reads them: as they are, or brought to ``settings.length`` rows."""
+    short = features.shape[1] <= settings.length
+    if settings.resize == "none" or (settings.resize == "longer" and short):
         return features
     if settings.resize == "align":
         return align(features, settings.length)

@@ -1,8 +1,8 @@
 """Attention R3D: a 3-D residual network whose blocks end in channel attention, then spatial attention.
 
 The attention stands after the convolutions, before the shortcut is added; switched off, what is left is the plain
-3-D ResNet. Depths 10, 18 and 34 use basic blocks, 50 bottlenecks. No layer knows the size of its input. Knows nothing of
-labels, pixels or files.
+3-D ResNet. Depths 10, 18 and 34 use basic blocks, 50 bottlenecks. No layer knows the size of its input. Knows nothing
+of labels, pixels or files.
 """
 
 from __future__ import annotations

@@ -61,21 +61,24 @@ FORMATS = (PYTORCHVIDEO, MMACTION)
 
 
 class CSN(Classifier):
-    """``mixing`` keeps the interaction between channels in front of every 3x3x3 convolution (ip-CSN)."""
+    """``width`` channels behind the stem.
+
+    ``mixing`` keeps the interaction between channels in front of every 3x3x3 convolution (ip-CSN).
+    """
 
     def __init__(
-        self, rules: Rules, inputs: int, classes: int, blocks: tuple[int, ...], *, mixing: bool = False
+        self, rules: Rules, inputs: int, classes: int, width: int, blocks: tuple[int, ...], *, mixing: bool = False
     ) -> None:
-        super().__init__(Head(2048, classes, None if rules.window is None else [rules.window]))
-        self.stem = ConvNorm(inputs, 64, (3, 7, 7), (1, 2, 2), eps=rules.eps)
+        super().__init__(Head(32 * width, classes, None if rules.window is None else [rules.window]))
+        self.stem = ConvNorm(inputs, width, (3, 7, 7), (1, 2, 2), eps=rules.eps)
         self.stages = nn.ModuleList()
-        channels = 64
+        channels = width
         for number in STAGES:
             stage = nn.Sequential()
             for block in range(blocks[number]):
                 stride = (2, 2, 2) if block == 0 and number > 0 else ONE
-                stage.append(_block(channels, 64 << number, stride, rules.eps, mixing=mixing))
-                channels = 256 << number
+                stage.append(_block(channels, width << number, stride, rules.eps, mixing=mixing))
+                channels = 4 * width << number
             self.stages.append(stage)
 
     def maps(self, clips: Tensor) -> tuple[Tensor, ...]:
@@ -99,6 +102,6 @@ def from_state(
     """The network these tensors belong to, and the tensors under its key names. Raises ModelError."""
     rules = choose(FORMATS, state, architecture)
     own = rename(state, rules.rows)
-    inputs = shape(own, "stem.conv.weight", architecture)[1]
+    width, inputs = shape(own, "stem.conv.weight", architecture)[:2]
     classes = shape(own, "head.projection.weight", architecture)[0]
-    return CSN(rules, inputs, classes, depth(own, ""), mixing=architecture.startswith("ipcsn")), own
+    return CSN(rules, inputs, classes, width, depth(own, ""), mixing=architecture.startswith("ipcsn")), own

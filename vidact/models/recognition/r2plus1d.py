@@ -103,27 +103,27 @@ def _basic(inputs: int, outputs: int, stride: Triple, eps: float) -> Basic:
 
 
 class R2Plus1D(Classifier):
-    """Stem, four stages of either design, head."""
+    """Stem, four stages of either design, head. ``width`` channels behind the stem."""
 
-    def __init__(self, rules: Rules, inputs: int, classes: int, blocks: tuple[int, ...]) -> None:
-        dimension = 2048 if rules.bottleneck else 512
+    def __init__(self, rules: Rules, inputs: int, classes: int, width: int, blocks: tuple[int, ...]) -> None:
+        growth = 4 if rules.bottleneck else 1
+        dimension = 8 * growth * width
         head = Head(dimension, classes, None if rules.window is None else [rules.window])
         super().__init__(head, score_first=rules.score_first)
         self.stem: nn.Module
         if rules.bottleneck:
-            self.stem = ConvNorm(inputs, 64, (1, 7, 7), (1, 2, 2), eps=rules.eps)
+            self.stem = ConvNorm(inputs, width, (1, 7, 7), (1, 2, 2), eps=rules.eps)
         else:
-            middle = equal_size(inputs, 64, 49)
-            self.stem = Factorised(inputs, middle, 64, (3, 7, 7), (1, 2, 2), eps=rules.eps)
+            self.stem = factorised(inputs, width, (3, 7, 7), (1, 2, 2), eps=rules.eps)
         self.pool = not rules.bottleneck
         self.stages = nn.ModuleList()
-        channels = 64
+        channels = width
         for number in STAGES:
             stage = nn.Sequential()
             for block in range(blocks[number]):
                 stride = rules.strides[number] if block == 0 else ONE
-                stage.append(_block(rules, channels, 64 << number, stride))
-                channels = (256 if rules.bottleneck else 64) << number
+                stage.append(_block(rules, channels, width << number, stride))
+                channels = growth * width << number
             self.stages.append(stage)
 
     def maps(self, clips: Tensor) -> tuple[Tensor, ...]:
@@ -150,5 +150,6 @@ def from_state(
     rules = choose(FORMATS, state, architecture)
     own = rename(state, rules.rows)
     classes = shape(own, "head.projection.weight", architecture)[0]
-    stem = "stem.conv.weight" if rules.bottleneck else "stem.space.weight"
-    return R2Plus1D(rules, shape(own, stem, architecture)[1], classes, depth(own, "")), own
+    inputs = shape(own, "stem.conv.weight" if rules.bottleneck else "stem.space.weight", architecture)[1]
+    width = shape(own, "stem.norm.weight", architecture)[0]
+    return R2Plus1D(rules, inputs, classes, width, depth(own, "")), own

@@ -59,23 +59,26 @@ class Filled(nn.Module):
 
 
 class R3D(Classifier):
-    """``deep``: bottlenecks, else basic blocks; ``split``: convolutions over space, then time; ``fill``: shortcut A."""
+    """``width`` channels behind the stem.
+
+    ``deep``: bottlenecks, else basic blocks; ``split``: convolutions over space, then over time; ``fill``: shortcut A.
+    """
 
     def __init__(
-        self, inputs: int, classes: int, blocks: tuple[int, ...], *, deep: bool, split: bool, fill: bool
+        self, inputs: int, classes: int, width: int, blocks: tuple[int, ...], *, deep: bool, split: bool, fill: bool
     ) -> None:
-        super().__init__(Head(2048 if deep else 512, classes, None))
+        super().__init__(Head(32 * width if deep else 8 * width, classes, None))
         self.split, self.fill = split, fill
-        self.stem = self._convolution(inputs, 64, (7, 7, 7), (1, 2, 2))
+        self.stem = self._convolution(inputs, width, (7, 7, 7), (1, 2, 2))
         self.stages = nn.ModuleList()
-        channels = 64
+        channels = width
         for number in STAGES:
             stage = nn.Sequential()
             for block in range(blocks[number]):
                 stride: Triple = (2, 2, 2) if block == 0 and number > 0 else ONE
-                width = 64 << number
-                stage.append(self._deep(channels, width, stride) if deep else self._basic(channels, width, stride))
-                channels = 4 * width if deep else width
+                make = self._deep if deep else self._basic
+                stage.append(make(channels, width << number, stride))
+                channels = (4 * width if deep else width) << number
             self.stages.append(stage)
 
     def _convolution(
@@ -113,4 +116,5 @@ def from_state(
     classes = shape(own, "head.projection.weight", architecture)[0]
     deep = "stages.0.0.c.conv.weight" in own
     fill = architecture.endswith("-a")
-    return R3D(inputs, classes, depth(own, ""), deep=deep, split=split, fill=fill), own
+    width = shape(own, "stem.norm.weight", architecture)[0]
+    return R3D(inputs, classes, width, depth(own, ""), deep=deep, split=split, fill=fill), own

@@ -95,22 +95,22 @@ def shifted(x: Tensor, frames: int) -> Tensor:
 
 
 class ResNet2D(Classifier):
-    """Bottlenecks, ``blocks`` of them in each stage."""
+    """Bottlenecks, ``blocks`` of them in each stage; ``width`` channels behind the stem."""
 
-    def __init__(self, rules: Rules, inputs: int, classes: int, blocks: tuple[int, ...]) -> None:
-        super().__init__(Head(2048, classes, [(1, WHOLE, WHOLE)]))
-        self.stem = ConvNorm2d(inputs, 64, 7, 2)
+    def __init__(self, rules: Rules, inputs: int, classes: int, width: int, blocks: tuple[int, ...]) -> None:
+        super().__init__(Head(32 * width, classes, [(1, WHOLE, WHOLE)]))
+        self.stem = ConvNorm2d(inputs, width, 7, 2)
         # The deep ones shift every second block only.
         every = 2 if blocks[2] >= 23 else 1
         self.stages = nn.ModuleList()
-        channels = 64
+        channels = width
         for number in STAGES:
             stage = nn.ModuleList()
             for block in range(blocks[number]):
                 stride = 2 if block == 0 and number > 0 else 1
                 shift = rules.shift and block % every == 0
-                stage.append(Bottleneck2d(channels, 64 << number, stride, shift=shift))
-                channels = 256 << number
+                stage.append(Bottleneck2d(channels, width << number, stride, shift=shift))
+                channels = 4 * width << number
             self.stages.append(stage)
 
     def maps(self, clips: Tensor) -> tuple[Tensor, ...]:
@@ -129,6 +129,6 @@ def from_state(
     """The network these tensors belong to, and the tensors under its key names. Raises ModelError."""
     rules = choose((TSM if architecture.startswith("tsm") else TSN,), state, architecture)
     own = rename(state, rules.rows)
-    inputs = shape(own, "stem.conv.weight", architecture)[1]
+    width, inputs = shape(own, "stem.conv.weight", architecture)[:2]
     classes = shape(own, "head.projection.weight", architecture)[0]
-    return ResNet2D(rules, inputs, classes, depth(own, "")), own
+    return ResNet2D(rules, inputs, classes, width, depth(own, "")), own

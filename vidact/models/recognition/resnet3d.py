@@ -129,11 +129,13 @@ FORMATS = (PYSLOWFAST, PYTORCHVIDEO, PYTORCHVIDEO_HALVED, MMACTION)
 
 
 class ResNet3D(Classifier):
-    """One pathway and a head. ``inputs`` channels, ``blocks`` in each stage."""
+    """One pathway and a head. ``inputs`` channels, ``width`` behind the stem, ``blocks`` in each stage."""
 
-    def __init__(self, plan: Plan, rules: Rules, inputs: int, classes: int, blocks: tuple[int, ...]) -> None:
+    def __init__(
+        self, plan: Plan, rules: Rules, inputs: int, classes: int, width: int, blocks: tuple[int, ...]
+    ) -> None:
         strides = (2, 2) if plan.halve and rules.halving_stem else (1, 1)
-        pathway = Pathway(replace(plan.pathway, stem_strides=strides), inputs, blocks)
+        pathway = Pathway(replace(plan.pathway, width=width, stem_strides=strides), inputs, blocks)
         head = Head(pathway.widths[-1], classes, [(plan.window, 7, 7)] if rules.windows else None)
         super().__init__(head, score_first=rules.score_first)
         self.pathway = pathway
@@ -155,7 +157,7 @@ def from_state(
     """The network these tensors belong to, and the tensors under its key names. Raises ModelError."""
     rules = choose(FORMATS, state, architecture)
     own = rename(state, rules.rows)
-    inputs = shape(own, "pathway.stem.conv.weight", architecture)[1]
+    width, inputs = shape(own, "pathway.stem.conv.weight", architecture)[:2]
     classes = shape(own, "head.projection.weight", architecture)[0]
     blocks = depth(own, "pathway.")
-    return ResNet3D(PLANS[architecture], rules, inputs, classes, blocks), own
+    return ResNet3D(PLANS[architecture], rules, inputs, classes, width, blocks), own

@@ -159,7 +159,11 @@ class Fusion(nn.Module):
 
 
 class SlowFast(Classifier):
-    """Two pathways, a fusion before each stage and a head. ``blocks`` are those of the slow and of the fast stages."""
+    """Two pathways, a fusion before each stage and a head.
+
+    ``widths`` behind the stems and ``blocks`` of the stages are those of the slow pathway and of the fast one;
+    ``fusion`` is the length of the fusing convolution.
+    """
 
     def __init__(
         self,
@@ -167,12 +171,13 @@ class SlowFast(Classifier):
         rules: Rules,
         inputs: int,
         classes: int,
+        widths: tuple[int, int],
         blocks: tuple[tuple[int, ...], tuple[int, ...]],
         fusion: int,
     ) -> None:
-        fast = Pathway(replace(_FAST, spanning=plan.spanning), inputs, blocks[1])
+        fast = Pathway(replace(_FAST, width=widths[1], spanning=plan.spanning), inputs, blocks[1])
         fused = [2 * width for width in fast.widths[:4]]
-        slow = Pathway(replace(_SLOW, spanning=plan.spanning), inputs, blocks[0], fused)
+        slow = Pathway(replace(_SLOW, width=widths[0], spanning=plan.spanning), inputs, blocks[0], fused)
         windows: list[Triple] = [(plan.frames // plan.alpha, 7, 7), (plan.frames, 7, 7)]
         head = Head(slow.widths[-1] + fast.widths[-1], classes, windows if rules.windows else None)
         super().__init__(head, score_first=rules.score_first)
@@ -203,9 +208,10 @@ def from_state(
     """The network these tensors belong to, and the tensors under its key names. Raises ModelError."""
     rules = choose(FORMATS, state, architecture)
     own = rename(state, rules.rows)
-    inputs = shape(own, "slow.stem.conv.weight", architecture)[1]
+    slow, inputs = shape(own, "slow.stem.conv.weight", architecture)[:2]
+    fast = shape(own, "fast.stem.conv.weight", architecture)[0]
     classes = shape(own, "head.projection.weight", architecture)[0]
     blocks = depth(own, "slow."), depth(own, "fast.")
     plan = PLANS[architecture]
     fusion = plan.fusion or shape(own, "fusions.0.conv.weight", architecture)[2]
-    return SlowFast(plan, rules, inputs, classes, blocks, fusion), own
+    return SlowFast(plan, rules, inputs, classes, (slow, fast), blocks, fusion), own

@@ -18,11 +18,6 @@ from vidact.models.keys import Rows, choose, rename, shape
 from vidact.models.recognition.blocks import ONE, Classifier, ConvNorm, Head, Triple
 from vidact.models.recognition.pathway import MMACTION_BLOCKS, PYSLOWFAST_BLOCKS, PYTORCHVIDEO_BLOCKS, STAGES, depth
 
-WIDTHS = (24, 48, 96, 192)
-INNER = (54, 108, 216, 432)
-SQUEEZED = (8, 8, 16, 32)
-DIMENSION = 2048
-
 # The window the head averages: the frames and the last map of the training clips.
 WINDOWS: dict[str, Triple] = {
     "x3d-xs": (4, 5, 5),
@@ -30,6 +25,18 @@ WINDOWS: dict[str, Triple] = {
     "x3d-m": (16, 7, 7),
     "x3d-l": (16, 10, 10),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How far a network was grown: channels behind the stem and in each stage. In comments, what M has."""
+
+    stem: int  # 24
+    blocks: tuple[int, ...]  # 3, 5, 11, 7
+    widths: tuple[int, ...]  # 24, 48, 96, 192
+    inner: tuple[int, ...]  # 54, 108, 216, 432
+    squeezed: tuple[int, ...]  # 8, 8, 16, 32
+    hidden: int  # 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,44 +160,58 @@ class Block(nn.Module):
 class HiddenHead(Head):
     """A head with one more layer between the average and the classifier."""
 
-    def __init__(self, channels: int, classes: int, windows: Sequence[Triple] | None) -> None:
-        super().__init__(DIMENSION, classes, windows)
-        self.hidden = nn.Conv3d(channels, DIMENSION, 1, bias=False)
+    def __init__(self, channels: int, hidden: int, classes: int, windows: Sequence[Triple] | None) -> None:
+        super().__init__(hidden, classes, windows)
+        self.hidden = nn.Conv3d(channels, hidden, 1, bias=False)
 
     def pool(self, maps: Sequence[Tensor]) -> Tensor:
-        """Maps (B, C, T, H, W) → (B, 2048, t, h, w), one vector a position."""
+        """Maps (B, C, T, H, W) → (B, D, t, h, w), one vector a position."""
         hidden: Tensor = self.hidden(super().pool(maps))
         return hidden.relu_()
 
 
 class X3D(Classifier):
-    """``blocks`` in each of the four stages; ``window`` is the head's, None averages whole clips."""
+    """``window`` is the head's, None averages whole clips."""
 
-    def __init__(self, rules: Rules, inputs: int, classes: int, blocks: tuple[int, ...], window: Triple | None) -> None:
-        head = HiddenHead(INNER[-1], classes, None if window is None else [window])
+    def __init__(self, rules: Rules, size: Size, inputs: int, classes: int, window: Triple | None) -> None:
+        head = HiddenHead(size.inner[-1], size.hidden, classes, None if window is None else [window])
         super().__init__(head, score_first=rules.score_first)
-        self.space = nn.Conv3d(inputs, 24, (1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1), bias=False)
-        self.time = ConvNorm(24, 24, (5, 1, 1), groups=24)
+        channels = size.stem
+        self.space = nn.Conv3d(inputs, channels, (1, 3, 3), stride=(1, 2, 2), padding=(0, 1, 1), bias=False)
+        self.time = ConvNorm(channels, channels, (5, 1, 1), groups=channels)
         self.stages = nn.ModuleList()
-        channels = 24
-        for number in STAGES:
+        for blocks, width, inner, squeezed in zip(size.blocks, size.widths, size.inner, size.squeezed, strict=True):
             stage = nn.Sequential()
-            for block in range(blocks[number]):
+            for block in range(blocks):
                 stride = (1, 2, 2) if block == 0 else ONE
+                bare = rules.bare_first and channels == width
                 # Every other block weighs its channels.
-                squeezed = SQUEEZED[number] if block % 2 == 0 else None
-                bare = rules.bare_first and channels == WIDTHS[number]
-                stage.append(Block(channels, INNER[number], WIDTHS[number], stride, squeezed, bare=bare))
-                channels = WIDTHS[number]
+                weighs = squeezed if block % 2 == 0 else None
+                stage.append(Block(channels, inner, width, stride, weighs, bare=bare))
+                channels = width
             self.stages.append(stage)
-        self.last = ConvNorm(channels, INNER[-1], ONE)
+        self.last = ConvNorm(channels, size.inner[-1], ONE)
 
     def maps(self, clips: Tensor) -> tuple[Tensor, ...]:
-        """(B, C, T, H, W) → (B, 432, T, H / 32, W / 32)."""
+        """(B, C, T, H, W) → (B, D, T, H / 32, W / 32)."""
         x = self.time(self.space(clips))
         for stage in self.stages:
             x = stage(x)
         return (self.last(x),)
+
+
+def _size(own: Mapping[str, Tensor], architecture: str) -> Size:
+    def outputs(key: str) -> tuple[int, ...]:
+        return tuple(shape(own, f"stages.{number}.0.{key}.weight", architecture)[0] for number in STAGES)
+
+    return Size(
+        stem=shape(own, "space.weight", architecture)[0],
+        blocks=depth(own, ""),
+        widths=outputs("c.conv"),
+        inner=outputs("a.conv"),
+        squeezed=outputs("squeeze.reduce"),
+        hidden=shape(own, "head.hidden.weight", architecture)[0],
+    )
 
 
 def from_state(
@@ -201,7 +222,7 @@ def from_state(
     own = rename(state, rules.rows)
     inputs = shape(own, "space.weight", architecture)[1]
     classes = shape(own, "head.projection.weight", architecture)[0]
-    hidden = shape(own, "head.hidden.weight", architecture)
-    own["head.hidden.weight"] = own["head.hidden.weight"].reshape(*hidden[:2], 1, 1, 1)
-    window = WINDOWS[architecture] if rules.windows else None
-    return X3D(rules, inputs, classes, depth(own, ""), window), own
+    size = _size(own, architecture)
+    # Published as a 1x1x1 convolution or as a matrix.
+    own["head.hidden.weight"] = own["head.hidden.weight"].reshape(size.hidden, -1, 1, 1, 1)
+    return X3D(rules, size, inputs, classes, WINDOWS[architecture] if rules.windows else None), own

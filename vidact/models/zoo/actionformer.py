@@ -134,7 +134,7 @@ SPECS = (
         codes=960,
         published="OpenTAD mAP 37.71 with TCANet's classifier",
         labels=("action",),
-        opentad=_opentad(960, 0.75, 100, fusion=Fusion(top=3, root=False, softmax_factor=2.0)),
+        opentad=_opentad(960, 0.75, 100, resize="longer", fusion=Fusion(top=3, root=False, softmax_factor=2.0)),
     ),
     _set(
         "multithumos-i3d",
@@ -151,6 +151,6 @@ SPECS = (
         window=-1,
         codes=768,
         published="",
-        opentad=_opentad(768, 0.3, 1000),
+        opentad=_opentad(768, 0.3, 1000, resize="longer"),
     ),
 )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from vidact.models.zoo import actionformer, tridet
+from vidact.models.zoo import actionformer, bmn, tridet
 from vidact.records import LocalizerSpec
 
-SPECS: dict[str, LocalizerSpec] = {spec.name: spec for family in (actionformer, tridet) for spec in family.SPECS}
-ARCHITECTURES = tuple(dict.fromkeys(spec.architecture for spec in SPECS.values()))
+SPECS: dict[str, LocalizerSpec] = {spec.name: spec for family in (actionformer, bmn, tridet) for spec in family.SPECS}
+ARCHITECTURES = (*dict.fromkeys(spec.architecture for spec in SPECS.values()), "tcn")  # nobody published a TCN's
 
 
 def means(name: str | None) -> bool:

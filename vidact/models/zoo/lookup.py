@@ -6,13 +6,25 @@ import re
 from collections.abc import Iterable
 from dataclasses import replace
 
-from vidact.models.zoo import camera_motion, classic, i3d, resnet3d, separated, slowfast, tsn, x3d
+from vidact.models.zoo import (
+    camera_motion,
+    classic,
+    i3d,
+    mvit,
+    resnet3d,
+    separated,
+    slowfast,
+    timesformer,
+    tsn,
+    videomae,
+    x3d,
+)
 from vidact.models.zoo.entry import Entry
 from vidact.records import Spec
 
 DEFAULT = "attention-r3d-10.camera-motion-1"
 
-_FAMILIES = (camera_motion, i3d, slowfast, resnet3d, separated, x3d, tsn, classic)
+_FAMILIES = (camera_motion, i3d, slowfast, resnet3d, separated, x3d, mvit, videomae, timesformer, tsn, classic)
 
 ENTRIES: dict[str, Entry] = {entry.spec.name: entry for family in _FAMILIES for entry in family.ENTRIES}
 

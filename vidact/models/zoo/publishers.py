@@ -19,8 +19,7 @@ CLASSES = {
 }
 Scores = tuple[float | None, float | None]
 """Published top-1 and top-5 in percent."""
-_PYTORCHVIDEO_MARK = r"blocks\.\d+\."
-_PYSLOWFAST_MARK = r"s1\.pathway0_stem\."
+_PYTORCHVIDEO_MARK = r"(^|\.)blocks\.\d+\."
 _MMACTION_MARK = r"(backbone|cls_head)\."
 
 _GREY_MEAN, _GREY_STD = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)
@@ -75,6 +74,7 @@ def pyslowfast(
     labels: str = "kinetics400",
     views: str = "10x3",
     family: str,
+    mark: str = r"s1\.pathway0_stem\.",
 ) -> Entry:
     """Weights of PySlowFast's model zoo; its ``.pkl`` files are Caffe2's and have to be converted first."""
     spec = Spec(
@@ -92,7 +92,7 @@ def pyslowfast(
         notes="The file is a Caffe2 pickle." if file.endswith(".pkl") else "",
     )
     source = f"https://dl.fbaipublicfiles.com/pyslowfast/{file}"
-    return Entry(spec, family, source, sha256="", size=0, labels=labels, mark=_PYSLOWFAST_MARK)
+    return Entry(spec, family, source, sha256="", size=0, labels=labels, mark=mark)
 
 
 def mmaction(

@@ -1,0 +1,158 @@
+"""The driver with a pool in this process: batches across videos, deaths and losses at chosen moments."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from engine.fakes import FakeTask, videos
+
+from vidact.engine import faults
+from vidact.engine.driver import drive
+from vidact.engine.local import BlocksLost, Call, Kind, Load, LocalPool, Worker, WorkerDied
+from vidact.engine.machine import Split
+from vidact.errors import RunError
+from vidact.records import Outcome, Video
+
+SPLIT = Split(decoders=2, decode_threads=1, scorers=1, score_threads=1, device="cpu")
+
+
+class Counting(FakeTask):
+    calls = 0
+
+    def score(self, model: str, frames: Any) -> Any:
+        Counting.calls += 1
+        return super().score(model, frames)
+
+
+class Faulty(LocalPool):
+    """Lets answers of one method fail: ``when`` is asked with the method and how often it was called."""
+
+    def __init__(self, load: Load, when: Callable[[str, int], Exception | None]) -> None:
+        super().__init__(load)
+        self.when, self.counts = when, dict.fromkeys(("hello", "load", "next", "score", "finish"), itertools.count(1))
+        self.counts = {name: itertools.count(1) for name in self.counts}
+        self.dead: set[int] = set()
+        self.started: list[Kind] = []
+
+    def start(self, kind: Kind) -> Worker:
+        self.started.append(kind)
+        return super().start(kind)
+
+    def result(self, call: Call) -> Any:
+        if id(call.worker) in self.dead:
+            raise WorkerDied("it is dead")
+        method = (call.arguments or ("",))[0]
+        error = self.when(method, next(self.counts[method]))
+        if isinstance(error, WorkerDied):
+            self.dead.add(id(call.worker))
+        if error is not None:
+            raise error
+        return super().result(call)
+
+
+def run(pool: LocalPool, files: Sequence[Video], **options: Any) -> dict[str, Outcome]:
+    found: dict[str, Outcome] = {}
+    for outcome in drive(pool, files, **options):
+        assert outcome.video.video not in found
+        found[outcome.video.video] = outcome
+    return found
+
+
+def rows(found: dict[str, Outcome]) -> dict[str, Any]:
+    return {name: (one.status, [float(score) for score in one.details["score"]]) for name, one in found.items()}
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Video]:
+    return videos(tmp_path, [f"{n:02}.rows{n % 4 + 1}.txt" for n in range(30)] + ["long.rows61.txt"])
+
+
+def test_batches_are_filled_across_videos(files: list[Video]) -> None:
+    Counting.calls = 0
+    items = sum(int(file.video.split("rows")[1].split(".")[0]) for file in files)
+    heard: list[tuple[int, float]] = []
+    found = run(
+        LocalPool(Load(Counting(), SPLIT, 8)), files, progress=lambda clips, seconds: heard.append((clips, seconds))
+    )
+    assert Counting.calls == -(-items // 8)
+    assert sum(one.row["clips"] for one in found.values()) == items == sum(clips for clips, _ in heard)
+    assert sum(seconds for _, seconds in heard) == pytest.approx(items)  # the fake's clips last a second each
+
+
+def test_nothing_to_do_starts_nothing() -> None:
+    pool = Faulty(Load(FakeTask(), SPLIT, 8), lambda method, count: None)
+    gone = Video("a.mp4", "/a.mp4", None, None, ("NotFound", "there is no such file"))
+    assert run(pool, []) == {} and pool.started == []
+    assert run(pool, [gone])["a.mp4"].row["error"] == "NotFound" and pool.started == []
+
+
+@pytest.mark.parametrize("method", ["hello", "next", "finish", "load", "score"])
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_death_at_any_answer_loses_and_doubles_nothing(files: list[Video], method: str, count: int) -> None:
+    load = Load(FakeTask(chunk_rows=10), SPLIT, 8)
+    whole = rows(run(LocalPool(load), files))
+    pool = Faulty(load, lambda name, number: WorkerDied("killed") if (name, number) == (method, count) else None)
+    assert rows(run(pool, files)) == whole
+    died = len(pool.dead)
+    assert len(pool.started) == 3 + died
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_lost_pictures_are_read_again(files: list[Video], count: int) -> None:
+    load = Load(FakeTask(chunk_rows=10, views=2), SPLIT, 8)
+    whole = rows(run(LocalPool(load), files))
+    pool = Faulty(load, lambda name, number: BlocksLost("gone") if (name, number) == ("score", count) else None)
+    assert rows(run(pool, files)) == whole
+    assert pool._calls == type(pool._calls)()
+
+
+def test_deaths_are_allowed_in_proportion(files: list[Video], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "FREE", 2)
+    pool = Faulty(Load(FakeTask(), SPLIT, 8), lambda name, number: WorkerDied("killed") if name == "next" else None)
+    with pytest.raises(RunError, match=r"3 decoder processes died, with 0 videos done; the last one: killed"):
+        run(pool, files)
+
+
+def test_processes_that_never_come_up_end_the_run(files: list[Video]) -> None:
+    pool = Faulty(Load(FakeTask(), SPLIT, 8), lambda name, number: WorkerDied("no shell") if name == "hello" else None)
+    with pytest.raises(RunError, match="no worker process comes up: no shell"):
+        run(pool, files)
+
+
+def test_a_video_that_kills_alone_twice_has_failed(tmp_path: Path) -> None:
+    files = videos(tmp_path, ["a.txt", "b.txt", "killer.txt"])
+
+    class Killer(Faulty):
+        def result(self, call: Call) -> Any:
+            method, arguments = call.arguments or ("", ())
+            if method == "next" and arguments and any("killer" in video.video for video in arguments[0].videos):
+                self.dead.add(id(call.worker))
+            return super().result(call)
+
+    pool = Killer(Load(FakeTask(), Split(1, 1, 1, 1, "cpu"), 8), lambda name, number: None)
+    found = run(pool, files)
+    killer = found["killer.txt"].row
+    assert (killer["status"], killer["error"], killer["attempts"]) == ("failed", "DecoderDied", 2)
+    assert killer["error_message"] == "its decoder died (it is dead), twice, with nothing else in it"
+    assert found["a.txt"].status == found["b.txt"].status == "ok"
+    assert len(pool.dead) <= 3
+
+
+def test_stop_drops_what_is_not_begun(tmp_path: Path) -> None:
+    files = videos(tmp_path, [f"{n:03}.rows3.txt" for n in range(400)])
+    done: list[Outcome] = []
+    for outcome in drive(LocalPool(Load(FakeTask(), SPLIT, 8)), files, stop=lambda: len(done) > 3):
+        done.append(outcome)
+    assert 3 < len(done) < len(files) and {one.status for one in done} == {"ok"}
+
+
+def test_a_row_has_every_column_of_the_table(files: list[Video]) -> None:
+    from vidact.store.schemas import VIDEOS
+
+    (outcome,) = run(LocalPool(Load(FakeTask(), SPLIT, 8)), files[:1], attempts={files[0].video: 2}).values()
+    assert list(outcome.row) == VIDEOS.names
+    assert outcome.row["attempts"] == 3 and outcome.row["seconds_decode"] >= 0

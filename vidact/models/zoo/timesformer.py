@@ -1,0 +1,63 @@
+"""TimeSformer weights. The first set of an architecture also says how a file of the user's own is fed."""
+
+from __future__ import annotations
+
+from vidact.models.zoo.entry import Entry
+from vidact.models.zoo.publishers import CLASSES, Scores, mmaction
+from vidact.records import Geometry, Published, Sampling, Spec
+
+_HUB_MARK = r"timesformer\.embeddings\."
+_ORIGINAL_MARK = r"(^|\.)patch_embed\.proj\."
+
+
+def _timesformer(name: str, source: str, scores: Scores | None, mark: str, notes: str = "") -> Entry:
+    spec = Spec(
+        name=name,
+        architecture=name.partition(".")[0],
+        sampling=Sampling(frames=8, stride=32, fps=30.0),
+        geometry=Geometry(size=(224, 224), short_side=224),
+        mean=(0.45, 0.45, 0.45),
+        std=(0.225, 0.225, 0.225),
+        labels=(),
+        classes=CLASSES["kinetics400"],
+        feature_dimension=768,
+        licence="CC-BY-NC-4.0",
+        published=None if scores is None else Published(*scores, "1x3 views of 224x224", "TimeSformer README"),
+        notes=notes,
+    )
+    return Entry(spec, "TimeSformer", source, sha256="", size=0, labels="kinetics400", mark=mark)
+
+
+_NONE = "The authors publish the recipe, no file."
+
+ENTRIES = (
+    _timesformer(
+        "timesformer-b16.k400",
+        "https://www.dropbox.com/s/g5t24we9gl5yk88/TimeSformer_divST_8x32_224_K400.pyth",
+        (77.9, 93.2),
+        _ORIGINAL_MARK,
+    ),
+    _timesformer(
+        "timesformer-b16.k400-hub",
+        "hub:facebook/timesformer-base-finetuned-k400/pytorch_model.bin",
+        None,
+        _HUB_MARK,
+    ),
+    mmaction(
+        "timesformer-b16.k400-mmaction2",
+        "timesformer/timesformer_divST_8xb8-8x32x1-15e_kinetics400-rgb/"
+        "timesformer_divST_8xb8-8x32x1-15e_kinetics400-rgb_20220815-a4d0d01f.pth",
+        (77.69, 93.45),
+        frames=8,
+        stride=32,
+        features=768,
+        size=224,
+        short_side=224,
+        views="1x3",
+        family="TimeSformer",
+        mean=(0.5,) * 3,
+        std=(0.5,) * 3,
+    ),
+    _timesformer("timesformer-b16-joint.k400", "", None, _ORIGINAL_MARK, _NONE),
+    _timesformer("timesformer-b16-space.k400", "", None, _ORIGINAL_MARK, _NONE),
+)

@@ -1,0 +1,112 @@
+"""VideoMAE and VideoMAE V2 weights. The first set of an architecture also says how a file of the user's own is fed."""
+
+from __future__ import annotations
+
+from vidact.models.zoo.entry import Entry
+from vidact.models.zoo.publishers import CLASSES, Scores, mmaction
+from vidact.records import Geometry, Published, Sampling, Spec
+
+_HUB_MARK = r"videomae\.embeddings\."
+_ORIGINAL_MARK = r"patch_embed\.proj\."
+_DRIVE = "A file on Google Drive, linked from VideoMAE's MODEL_ZOO.md."
+
+
+def _entry(
+    name: str,
+    source: str,
+    scores: Scores | None,
+    *,
+    features: int,
+    mark: str,
+    labels: str = "kinetics400",
+    stride: int = 4,
+    views: str = "5x3",
+    notes: str = "",
+) -> Entry:
+    family = "VideoMAE V2" if name.startswith("videomae2") else "VideoMAE"
+    protocol = f"{views} views of 224x224"
+    spec = Spec(
+        name=name,
+        architecture=name.partition(".")[0],
+        sampling=Sampling(frames=16, stride=stride, fps=30.0),
+        geometry=Geometry(size=(224, 224), short_side=224),
+        mean=(0.485, 0.456, 0.406),
+        std=(0.229, 0.224, 0.225),
+        labels=(),
+        classes=CLASSES[labels.partition("_videomaev2")[0]],
+        feature_dimension=features,
+        licence="CC-BY-NC-4.0",
+        published=None if scores is None else Published(*scores, protocol, f"{family} model zoo"),
+        notes=notes,
+    )
+    return Entry(spec, family, source, sha256="", size=0, labels=labels, mark=mark)
+
+
+def _hub(name: str, repository: str, features: int, *, labels: str = "kinetics400", stride: int = 4) -> Entry:
+    source = f"hub:MCG-NJU/{repository}/model.safetensors"
+    return _entry(name, source, None, features=features, mark=_HUB_MARK, labels=labels, stride=stride)
+
+
+def _second(name: str, file: str, top1: float, features: int) -> Entry:
+    source = f"https://huggingface.co/OpenGVLab/VideoMAE2/resolve/main/distill/{file}" if file else ""
+    notes = "" if file else "The authors give the file to those who ask with their form."
+    return _entry(
+        name,
+        source,
+        (top1, None),
+        features=features,
+        mark=_ORIGINAL_MARK,
+        labels="kinetics710_videomaev2",
+        notes=notes,
+    )
+
+
+ENTRIES = (
+    _hub("videomae-s16.k400", "videomae-small-finetuned-kinetics", 384),
+    _hub("videomae-b16.k400", "videomae-base-finetuned-kinetics", 768),
+    _hub("videomae-l16.k400", "videomae-large-finetuned-kinetics", 1024),
+    _hub("videomae-h16.k400", "videomae-huge-finetuned-kinetics", 1280),
+    _hub("videomae-b16.ssv2", "videomae-base-finetuned-ssv2", 768, labels="something_v2", stride=2),
+    _entry(
+        "videomae-s16.k400-original",
+        "",
+        (79.0, 93.8),
+        features=384,
+        mark=_ORIGINAL_MARK,
+        notes=_DRIVE,
+    ),
+    _entry(
+        "videomae-b16.k400-original",
+        "",
+        (81.5, 95.1),
+        features=768,
+        mark=_ORIGINAL_MARK,
+        notes=_DRIVE,
+    ),
+    _entry(
+        "videomae-b16.ssv2-original",
+        "",
+        (70.8, 92.4),
+        features=768,
+        mark=_ORIGINAL_MARK,
+        labels="something_v2",
+        stride=2,
+        views="2x3",
+        notes=_DRIVE,
+    ),
+    mmaction(
+        "videomae-b16.k400-mmaction2",
+        "videomae/vit-base-p16_videomae-k400-pre_16x4x1_kinetics-400_20221013-860a3cd3.pth",
+        (81.3, 95.0),
+        frames=16,
+        stride=4,
+        features=768,
+        size=224,
+        short_side=224,
+        views="5x3",
+        family="VideoMAE",
+    ),
+    _second("videomae2-s16.k710", "vit_s_k710_dl_from_giant.pth", 77.6, 384),
+    _second("videomae2-b16.k710", "vit_b_k710_dl_from_giant.pth", 81.5, 768),
+    _second("videomae2-g14.k710", "", 83.8, 1408),
+)
