@@ -160,16 +160,6 @@ class LocalizerSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
-    """One clip of a video: seconds, and whether its last frame had to be repeated to fill it."""
-
-    index: int
-    start: float
-    end: float
-    padded: bool
-
-
-@dataclass(frozen=True, slots=True)
 class Chunk:
     """A stretch of one video decoded and scored together: its rows (clips, or feature rows) ``first`` to ``last``.
 
@@ -180,33 +170,6 @@ class Chunk:
     first: int
     last: int
     seek: float
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """A label of a clip, or of the whole video when ``clip`` is None. ``rank`` starts at 1."""
-
-    video: str
-    clip: int | None
-    start: float
-    end: float
-    rank: int
-    label_id: int
-    label: str
-    score: float
-    padded: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A stretch of time with a label."""
-
-    video: str
-    start: float
-    end: float
-    label_id: int
-    label: str
-    score: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,6 +222,7 @@ class RunSettings:
     model: str = frozen("")
     checkpoint: str = ""
     weights_hash: str = frozen("")
+    spec_hash: str = frozen("")
     labels_hash: str = frozen("")
     clip_seconds: float | None = frozen()
     stride_seconds: float | None = frozen()
@@ -285,8 +249,3 @@ class RunSettings:
     def frozen_values(self) -> dict[str, Any]:
         """The settings a rerun on the same folder must repeat, by name."""
         return {f.name: getattr(self, f.name) for f in fields(self) if f.metadata.get("frozen")}
-
-
-if TYPE_CHECKING:
-    Frames = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
-    """uint8 pictures, (…, T, H, W, 3), RGB."""

@@ -37,8 +37,7 @@ class Features:
     jump: float
     jump_ratio: float
     colour_jump: float
-    brightness: float
-    darkest: float
+    dimming: float
     same_way: float
     change: float
     misfit: float
@@ -51,7 +50,7 @@ class Thresholds:
     jump: float = 8.0
     jump_ratio: float = 2.5
     colour_jump: float = 0.0
-    brightness: float = 0.55
+    dimming: float = 0.55
     same_way: float = 0.7
     change: float = 15.0
     misfit: float = 0.6
@@ -63,10 +62,10 @@ class Thresholds:
 
 
 GRID: dict[str, tuple[float, ...]] = {
-    "jump": (8, 12, 16, 20, 26, 34, 44),
+    "jump": (4, 6, 8, 12, 16, 20, 26, 34, 44),
     "jump_ratio": (1.5, 2, 2.5, 3, 4, 5, 7),
     "colour_jump": (0.0, 0.1, 0.2, 0.3, 0.4, 0.5),
-    "brightness": (0.15, 0.2, 0.25, 0.3, 0.35, 0.45, 0.55, 0.7, 0.85),
+    "dimming": (0.15, 0.2, 0.25, 0.3, 0.35, 0.45, 0.55, 0.7, 0.85),
     "same_way": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8),
     "change": (8, 12, 16, 20, 26, 34),
     "misfit": (0.0, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.1),
@@ -118,13 +117,12 @@ def measure(clip: Clip) -> Features:
     line = np.stack([np.ones(len(path)), np.linspace(-1, 1, len(path))], axis=1)
     rest = (path - line @ np.linalg.lstsq(line, path, rcond=None)[0]) * SHIFT
     jump, ratio, colour = _jump(clip)
-    brightness, darkest = _brightness(greys)
     same_way, change = _same_way(greys)
     x, y, zoom, roll = path[-1]
     # A half-speed line would leave an arc behind: jitter is judged by what changes from frame to frame.
     wobble = float(np.sqrt((np.diff(rest, 2, axis=0) ** 2).sum(1).mean()) / 2)
     return Features(
-        x, y, zoom, roll, wobble, jump, ratio, colour, brightness, darkest, same_way, change, float(np.median(misfit))
+        x, y, zoom, roll, wobble, jump, ratio, colour, _dimming(greys), same_way, change, float(np.median(misfit))
     )
 
 
@@ -139,11 +137,11 @@ def _jump(clip: Clip) -> tuple[float, float, float]:
     return float(change[at]), float(change[at] / (others.max() + 0.5)), float(1 - common)
 
 
-def _brightness(greys: list[NDArray[np.uint8]]) -> tuple[float, float]:
-    """How far contrast changes steadily over the clip, as a share of its largest, and the smallest."""
+def _dimming(greys: list[NDArray[np.uint8]]) -> float:
+    """How far the contrast falls below its largest, as a share of it: near 1 in a fade to black."""
     contrast = np.array([grey.std() + 0.5 for grey in greys])
     smooth = np.convolve(contrast, np.ones(3) / 3, mode="valid")
-    return float(1 - smooth.min() / smooth.max()), float(contrast.min())
+    return float(1 - smooth.min() / smooth.max())
 
 
 def _same_way(greys: list[NDArray[np.uint8]]) -> tuple[float, float]:
@@ -160,7 +158,7 @@ def decide(found: Features, limits: Thresholds) -> str:
     """The label of a clip with these features."""
     if found.jump > limits.jump and found.jump_ratio > limits.jump_ratio and found.colour_jump > limits.colour_jump:
         return "cut"
-    if found.brightness > limits.brightness:
+    if found.dimming > limits.dimming:
         return "fade"
     if found.same_way > limits.same_way and found.change > limits.change and found.misfit > limits.misfit:
         return "fade"

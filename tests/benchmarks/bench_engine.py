@@ -16,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -265,13 +264,12 @@ def _peak() -> Iterator[dict[str, int]]:
                 try:
                     size = process.memory_full_info().pss
                     name = process.name()
-                    maps = Path(f"/proc/{process.pid}/smaps").read_text() if name == "raylet" else ""
+                    shared = process.memory_info().shared
                 except (psutil.Error, OSError):
                     continue
                 sizes["PSS"] += size
                 sizes["model process"] += size if name.startswith("ray::Scorer") else 0
-                shared = re.findall(r"plasma.*?\nSize:.*?\nRss:\s+(\d+) kB", maps, re.S)
-                sizes["store"] += 1024 * sum(int(found) for found in shared)
+                sizes["store"] += shared if name == "raylet" else 0
             for what, size in sizes.items():
                 peak[what] = max(peak[what], size)
 

@@ -35,7 +35,9 @@ def make_run(out: Path, outcomes: Iterable[Outcome], *, found: int | None = None
     """A finished run of these outcomes."""
     outcomes = list(outcomes)
     settings = RunSettings(model="attention-r3d-10.camera-motion-1", weights_hash="0" * 64, root="/videos")
-    run = RunDir.open(str(out), settings, facts={"found": len(outcomes) if found is None else found})
+    found = len(outcomes) if found is None else found
+    facts = {"found": found, "todo": found, "rows": 0}
+    run = RunDir.open(str(out), settings, facts=facts)
     for each in outcomes:
         run.add(each)
     run.close({"exit": "done"})

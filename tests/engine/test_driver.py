@@ -90,6 +90,15 @@ def test_nothing_to_do_starts_nothing() -> None:
     assert run(pool, [gone])["a.mp4"].row["error"] == "NotFound" and pool.started == []
 
 
+def test_a_single_video_starts_what_it_needs(tmp_path: Path) -> None:
+    split = Split(4, 1, 2, 1, "cpu")
+    one, long = videos(tmp_path, ["a.rows3.txt", "b.rows90.txt"])
+    pool = Faulty(Load(FakeTask(chunk_rows=10), split, 8), lambda method, count: None)
+    assert run(pool, [one])["a.rows3.txt"].status == "ok" and sorted(pool.started) == ["decoder", "scorer"]
+    pool.started.clear()
+    assert run(pool, [long])["b.rows90.txt"].status == "ok" and pool.started.count("decoder") == 4
+
+
 @pytest.mark.parametrize("method", ["hello", "next", "finish", "load", "score"])
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_death_at_any_answer_loses_and_doubles_nothing(files: list[Video], method: str, count: int) -> None:
@@ -99,6 +108,28 @@ def test_a_death_at_any_answer_loses_and_doubles_nothing(files: list[Video], met
     assert rows(run(pool, files)) == whole
     died = len(pool.dead)
     assert len(pool.started) == 3 + died
+
+
+@pytest.mark.parametrize("sizes", [(3, 5), (5, 3)])
+def test_a_file_that_was_replaced_between_two_attempts(tmp_path: Path, sizes: tuple[int, int]) -> None:
+    file, other = videos(tmp_path, ["a.txt", "b.txt"])
+    Path(file.path).write_bytes(b"x" * sizes[0])
+
+    def replaced(method: str, count: int) -> Exception | None:
+        if method == "next" and count == 2:
+            Path(file.path).write_bytes(b"x" * sizes[1])
+            return WorkerDied("killed")
+        return None
+
+    # One row to a block and to a batch: some rows of the old file are scored before its decoder dies.
+    load = Load(FakeTask(item=(2, 2000, 1000, 3)), Split(1, 1, 1, 1, "cpu"), 1)
+    found = run(Faulty(load, replaced), [file, other])
+    assert (found["a.txt"].status, found["a.txt"].row["clips"], found["a.txt"].row["size"]) == (
+        "ok",
+        sizes[1],
+        sizes[1],
+    )
+    assert list(found["a.txt"].details["clip"]) == list(range(sizes[1]))
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])
@@ -140,6 +171,13 @@ def test_a_video_that_kills_alone_twice_has_failed(tmp_path: Path) -> None:
     assert killer["error_message"] == "its decoder died (it is dead), twice, with nothing else in it"
     assert found["a.txt"].status == found["b.txt"].status == "ok"
     assert len(pool.dead) <= 3
+
+
+def test_progress_counts_whole_clips(tmp_path: Path) -> None:
+    heard: list[tuple[int, float]] = []
+    pool = LocalPool(Load(FakeTask(views=3), SPLIT, 8))
+    run(pool, videos(tmp_path, ["a.rows40.txt"]), progress=lambda clips, seconds: heard.append((clips, seconds)))
+    assert sum(clips for clips, _ in heard) == 40 and sum(seconds for _, seconds in heard) == pytest.approx(40)
 
 
 def test_stop_drops_what_is_not_begun(tmp_path: Path) -> None:

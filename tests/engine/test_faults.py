@@ -172,7 +172,7 @@ def addresses() -> list[str]:
 
 @pytest.mark.parametrize("kind", ["Decoder", "Scorer"])
 def test_a_worker_killed_from_outside_costs_nothing(shared: RayPool, tmp_path: Path, kind: str) -> None:
-    files = videos(tmp_path, [f"{n:03}.rows5.slow.txt" for n in range(12)])
+    files = videos(tmp_path, [f"{n:03}.rows2.slow.txt" for n in range(10)])
     before = plain(named(drive(LocalPool(Load(FakeTask(), SPLIT, 8)), files)))
     run = drive(give(shared, Load(FakeTask(), SPLIT, 8)), files)
     first = next(run)

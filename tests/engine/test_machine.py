@@ -79,6 +79,13 @@ def test_what_the_user_says_is_kept() -> None:
     assert (split.scorers, split.decoders, split.score_threads) == (3, 5, 1)
 
 
+def test_a_gpu_has_one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "gpus", lambda: 2)
+    assert machine.split("cuda", workers=1, cores=8).scorers == 1
+    with pytest.raises(UsageError, match="--workers 3: there are 2 GPUs"):
+        machine.split("cuda", workers=3, cores=8)
+
+
 def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine, "gpus", lambda: 0)
     assert machine.device("auto") == machine.device("cpu") == "cpu"

@@ -52,6 +52,7 @@ def test_a_long_video_hands_out_its_chunks_and_reads_one_when_told(tmp_path: Pat
 def test_a_slow_video_gives_signs_of_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(worker, "HEARTBEAT", 0.0)
     found = read(decoder(FakeTask(), 100), Unit(1, tuple(videos(tmp_path, ["a.rows3.txt"]))))
+    assert not found[0][0].seen and not found[0][0].rows, "also while it is opened"
     assert len(found) > 3 and [row for report, _ in found for row in report.rows] == [0, 1, 2]
 
 
@@ -98,7 +99,8 @@ def test_what_goes_wrong_with_one_video_stays_with_it(tmp_path: Path) -> None:
 
 def test_finish_returns_a_failure_for_the_one_that_fails(tmp_path: Path) -> None:
     one = decoder(FakeTask())
-    outline = FakeTask().open(videos(tmp_path, ["a.rows2.txt"])[0]).outline
+    *_, opened = FakeTask().open(videos(tmp_path, ["a.rows2.txt"])[0])
+    outline = opened.outline if opened else None
     scores = np.ones((2, 1, CLASSES), np.float32)
     good, bad = pickle.loads(one.finish([(outline, scores, np.ones(2, bool)), (outline, None, np.ones(2, bool))]))
     assert list(good["clip"]) == [0, 1]
@@ -122,7 +124,7 @@ def shapes() -> Iterator[list[np.ndarray]]:
 
 
 def test_every_call_of_a_model_has_one_shape(shapes: list[np.ndarray]) -> None:
-    scorer = Scorer(Shapes(views=3), 4, 1)
+    scorer = Scorer(Shapes(views=3), 4, 1, own_process=False)
     assert scorer.load() is None
     block = np.arange(5 * 3, dtype=np.uint8).repeat(2 * 4 * 4 * 3).reshape(5, 3, 2, 4, 4, 3)
     other = np.full((1, 3, 2, 4, 4, 3), 99, np.uint8)
@@ -136,7 +138,10 @@ def test_every_call_of_a_model_has_one_shape(shapes: list[np.ndarray]) -> None:
 
 
 def test_a_model_that_fails_says_so() -> None:
-    assert getattr(Scorer(FakeTask(trouble="load"), 4, 1).load(), "message", "") == "the weights do not fit"
-    scorer = Scorer(FakeTask(trouble="fail"), 4, 1)
+    assert (
+        getattr(Scorer(FakeTask(trouble="load"), 4, 1, own_process=False).load(), "message", "")
+        == "the weights do not fit"
+    )
+    scorer = Scorer(FakeTask(trouble="fail"), 4, 1, own_process=False)
     failure = scorer.score([(0, 0, 1)], np.zeros((1, 1, 2, 4, 4, 3), np.uint8))
     assert isinstance(failure, Failure) and failure.kind == "RuntimeError" and "score" in failure.trace

@@ -15,7 +15,7 @@ from vidact.errors import RunError, UsageError
 from vidact.models.build import load_model
 from vidact.models.weights import read_spec
 
-SMALL = {"frames": 4, "size": 16, "width": 8, "batch_size": 6, "workers": 0, "lr": 0.01, "ema": 0.8, "device": "cpu"}
+SMALL = {"frames": 4, "size": 16, "width": 8, "batch_size": 6, "decoders": 0, "lr": 0.01, "ema": 0.8, "device": "cpu"}
 
 
 @pytest.fixture(scope="module")

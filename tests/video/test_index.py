@@ -91,6 +91,18 @@ def test_joined_streams_run_on(tmp_path: Path) -> None:
         assert shown(path) == [*range(20)] * len(parts)
 
 
+def test_one_damaged_time_stamp_does_not_make_a_day(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.ts", frames=30, options=BIDIRECTIONAL)
+    data = bytearray(path.read_bytes())
+    # The last PES header; the highest bits of its PTS come first. One of them is a shift of three hours.
+    at = data.rindex(b"\0\0\1\xe0") + 9
+    data[at] ^= 0x08
+    path.write_bytes(data)
+    index = read_index(str(path))
+    assert index.damaged and index.facts.frames == 29
+    assert index.facts.duration == pytest.approx(1, abs=0.04)
+
+
 @pytest.mark.parametrize(
     "made",
     [

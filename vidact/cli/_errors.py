@@ -43,7 +43,8 @@ def report(error: BaseException) -> int:
     text = f"{red.format('Error:')} {plain(message)}\n" if message else ""
     text += f"{bold.format('Next:')}  {plain(hint)}\n" if hint else ""
     if os.environ.get("VIDACT_DEBUG", "0") not in ("", "0"):
-        text = "".join(traceback.format_exception(error)) + text
+        trace = "".join(traceback.format_exception(error)).rstrip("\n").split("\n")
+        text = "".join(f"{plain(line)}\n" for line in trace) + text
     try:
         write(sys.stderr, text)
     except ClosedPipe:

@@ -27,8 +27,8 @@ Inputs = Annotated[
     list[str],
     typer.Argument(
         metavar="PATH",
-        help="Videos, directories (searched to the bottom), patterns, lists of paths (.txt, .csv, .jsonl, .parquet), "
-        "or - for a list on standard input.",
+        help="Videos, directories (searched to the bottom), patterns, lists of paths (.txt, .csv, .jsonl, .parquet; "
+        "relative ones count from the list's folder), or - for a list on standard input.",
         show_default=False,
     ),
 ]

@@ -124,9 +124,11 @@ def program() -> str:
 
 def again(*more: str, arguments: Sequence[str] | None = None) -> str:
     """The command line that goes on with a run: the same, but never one that begins by deleting."""
-    words = [word for word in (sys.argv[1:] if arguments is None else arguments) if word != "--overwrite"]
-    words += [word for word in more if word not in words]
-    return f"{program()} {shlex.join(words)}".rstrip()
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    end = words.index("--") if "--" in words else len(words)  # what follows are names, whatever they look like
+    options = [word for word in words[:end] if word != "--overwrite"]
+    options += [word for word in more if word not in options]
+    return f"{program()} {shlex.join([*options, *words[end:]])}".rstrip()
 
 
 def _counts(prepared: Prepared) -> str:

@@ -7,6 +7,7 @@ it, passes signals and deadlines on to it, and keeps the run folder.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import signal
 import sys
@@ -21,7 +22,6 @@ from vidact.cli import _errors, _report
 from vidact.cli import _options as options
 from vidact.cli._output import Output
 from vidact.cli._progress import Progress
-from vidact.errors import RunError
 
 if TYPE_CHECKING:
     from vidact.engine.run import Prepared, Request
@@ -115,7 +115,13 @@ def _classify(
         _report.plan(out, request, prepared)
         return _errors.DONE
     _report.begin(out, request, prepared)
-    return _run(out, request, prepared, stop)
+    try:
+        return _run(out, request, prepared, stop)
+    except KeyboardInterrupt:
+        if stop.signal is None:
+            raise
+        out.note("Stopped at once." if request.out == "-" else "Stopped at once; what is done is kept.")
+        return stop.code()
 
 
 def _inputs(paths: Sequence[str]) -> tuple[list[str], list[str | bytes]]:
@@ -126,7 +132,7 @@ def _inputs(paths: Sequence[str]) -> tuple[list[str], list[str | bytes]]:
     listed: list[str | bytes] = []
     for path in paths:
         if path == "-":
-            listed += read_list(path, sys.stdin.buffer)
+            listed += read_list(path, getattr(sys.stdin, "buffer", None))  # None, too, when it was closed
         elif is_list(path) and not os.path.isdir(path):
             listed += read_list(path)
         else:
@@ -146,13 +152,15 @@ def _nothing(prepared: Prepared, listed: bool) -> bool:
 class Stop:
     """Asked again and again by the engine: is it time to end? After SIGINT, SIGTERM or the deadline it is.
 
-    As a context manager it takes the two signals; a second one does not wait for the engine.
+    While it is ``listening`` it takes the two signals; a second one does not wait for the engine, but for the last
+    commit once ``ending`` is set.
     """
 
     def __init__(self, max_runtime: float | None) -> None:
         self.signal: int | None = None
+        self.ending = False
+        self.progress: Progress | None = None
         self._deadline = None if max_runtime is None else time.monotonic() + max_runtime
-        self._progress: Progress | None = None
 
     def __call__(self) -> bool:
         return self.signal is not None or self.late()
@@ -161,10 +169,13 @@ class Stop:
         """Whether --max-runtime is over."""
         return self._deadline is not None and time.monotonic() >= self._deadline
 
+    def code(self) -> int:
+        """The exit code the first signal asks for."""
+        return _errors.TERMINATED if self.signal == signal.SIGTERM else _errors.INTERRUPTED
+
     @contextlib.contextmanager
-    def listening(self, progress: Progress) -> Iterator[None]:
+    def listening(self) -> Iterator[None]:
         """Take SIGINT and SIGTERM for as long as this lasts."""
-        self._progress = progress
         before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
@@ -174,20 +185,37 @@ class Stop:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self.signal is not None:
-            raise KeyboardInterrupt
+            if not self.ending:
+                raise KeyboardInterrupt
+            return
         self.signal = number
-        if self._progress is not None:
-            self._progress.phase = "stopping (once more: at once)"
+        if self.progress is not None:
+            self.progress.phase = "stopping (once more: at once)"
 
 
 def _run(out: Output, request: Request, prepared: Prepared, stop: Stop) -> int:
     """Do it and say what came of it. Returns the exit code."""
-    with _sink(request, prepared) as sink:
-        with Progress(out, prepared.todo.videos) as progress, stop.listening(progress):
-            _work(out, prepared, sink, progress, stop)
-        left = len(prepared.todo.videos) - progress.videos
+    from vidact.engine.plan import remaining
+
+    with stop.listening():  # to the end of the last commit: a signal must not cost what is done
+        sink = _sink(request, prepared)
+        try:
+            # Another run may have worked in the folder until this one got hold of it.
+            again, limit = request.retry_failed, request.limit
+            todo = remaining(prepared.found.videos, sink.committed(), retry_failed=again, limit=limit)
+            prepared = dataclasses.replace(prepared, todo=todo)
+            with Progress(out, todo.videos) as progress:
+                stop.progress = progress
+                _work(out, prepared, sink, progress, stop)
+        except BaseException as error:
+            stop.ending = True
+            if request.out != "-":
+                _rescue(sink, error)
+            raise
+        stop.ending = True
+        left = len(todo.videos) - progress.videos
         code, reason = _verdict(stop, left, progress.failed)
-        sink.close({"exit": reason, "left": left + prepared.todo.left})
+        sink.close({"exit": reason, "left": left + todo.left})
     _report.end(out, request, prepared, progress, reason, left)
     return code
 
@@ -202,29 +230,34 @@ def _work(out: Output, prepared: Prepared, sink: Any, progress: Progress, stop: 
             out.log(_report.outcome(outcome))
 
 
-@contextlib.contextmanager
-def _sink(request: Request, prepared: Prepared) -> Iterator[Any]:
-    """The run folder, or the stream; whatever happens, what is done is committed and the folder let go of."""
+def _sink(request: Request, prepared: Prepared) -> Any:
+    """The run folder, held by this process, or the stream."""
     if request.out == "-":
         from vidact.store.stream import JsonlStream
 
-        yield JsonlStream(sys.stdout.buffer)
-        return
+        return JsonlStream(sys.stdout.buffer)
+    from vidact.store.reader import Reader
     from vidact.store.rundir import RunDir
 
-    run = RunDir.open(
-        request.out,
-        prepared.settings,
-        overwrite=request.overwrite,
-        new_root=request.root is not None,
-        facts={"found": len(prepared.found.videos), "todo": len(prepared.todo.videos)},
-    )
+    todo = prepared.todo
+    rows = Reader(request.out).videos(["status"]).num_rows if prepared.resumed else 0
+    facts = {
+        "found": len(prepared.found.videos),
+        "todo": len(todo.videos) + todo.left,
+        "rows": rows - len(todo.withdrawn),  # with these, ``status`` knows what is left even after a kill
+    }
+    named = request.root is not None
+    return RunDir.open(request.out, prepared.settings, overwrite=request.overwrite, new_root=named, facts=facts)
+
+
+def _rescue(run: Any, error: BaseException) -> None:
+    """Whatever the error was, what is done is committed and the folder let go of; the first error is the one to tell."""
     try:
-        yield run
-    except Exception:
-        with contextlib.suppress(RunError):  # whatever it was, what is done is kept; the first error is the one to tell
-            run.close({"exit": "error"})
-        raise
+        with contextlib.suppress(Exception):
+            if isinstance(error, Exception):
+                run.close({"exit": "error"})
+            else:
+                run.commit()
     finally:
         run.release()
 
@@ -232,7 +265,7 @@ def _sink(request: Request, prepared: Prepared) -> Iterator[Any]:
 def _verdict(stop: Stop, left: int, failed: int) -> tuple[int, str]:
     """Exit code, and the same in words."""
     if stop.signal is not None:
-        return (_errors.TERMINATED if stop.signal == signal.SIGTERM else _errors.INTERRUPTED), "interrupted"
+        return stop.code(), "interrupted"
     if left and stop.late():
         return _errors.OUT_OF_TIME, "max-runtime"
     return (_errors.SOME_FAILED, "done, some failed") if failed else (_errors.DONE, "done")

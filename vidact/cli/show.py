@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -88,7 +89,7 @@ def _named(reader: Reader, names: Sequence[str], out: str) -> set[str]:
         matches = {name, escape(os.fsencode(name)), on_screen.get(name, name)} & present
         matches = matches or {video for video in known if fnmatchcase(video, name)}
         if not matches:
-            raise UsageError(f"no video is called {name!r} in {out!r}", hint=f"vidact show {out}")
+            raise UsageError(f"no video is called {name!r} in {out!r}", hint=f"vidact show {shlex.quote(out)}")
         found |= matches
     return found
 

@@ -40,8 +40,10 @@ def _facts(out: str, reader: Any, holder: dict[str, Any] | None) -> dict[str, An
     summary = _report.summary(out)
     if summary.get("finished") == last.get("finished") and "left" in summary:
         left = summary["left"]
-    else:  # it is running, or was killed
-        left = None if found is None else max(0, found - done - failed)
+    elif "todo" in last and "rows" in last:  # it is running, or was killed
+        left = max(0, last["todo"] - max(0, videos.num_rows - last["rows"]))
+    else:
+        left = None
     return {
         "out": out,
         "running": holder,

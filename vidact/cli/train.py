@@ -6,6 +6,7 @@ read and makes sense.
 
 from __future__ import annotations
 
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -107,7 +108,7 @@ Ema = Annotated[float, _schedule("--ema", min=0, max=0.99999, help="Decay of the
 Seed = Annotated[int, _schedule("--seed", min=0, help="All chance follows from it.")]
 
 Amp = Annotated[bool, _machine("--amp/--no-amp", help="Compute in bfloat16 where that is safe.")]
-Workers = Annotated[int, _machine("--workers", min=0, help="Processes that decode; 0: none but this one.")]
+Decoders = Annotated[int, _machine("--decoders", min=0, help="Processes that decode; 0: none but this one.")]
 
 
 _RATES = {"sgd": (0.05, 5e-4), "adamw": (1e-3, 0.05)}
@@ -141,7 +142,7 @@ def recognizer(
     ema: Ema = 0.999,
     seed: Seed = 0,
     amp: Amp = False,
-    workers: Workers = 2,
+    decoders: Decoders = 2,
     *,
     device: options.Device,
 ) -> None:
@@ -179,14 +180,14 @@ def recognizer(
         seed=seed,
     )
     with Output(quiet=quiet) as out:
-        _train(out, examples, start, recipe, Job(output, resume, batch_size, workers, flip, device))
+        _train(out, examples, start, recipe, Job(output, resume, batch_size, decoders, flip, device))
 
 
 class Job:
     """Where and with what to train."""
 
-    def __init__(self, output: str, resume: bool, batch_size: int, workers: int, flip: bool, device: str) -> None:
-        self.output, self.resume, self.batch_size, self.workers = Path(output), resume, batch_size, workers
+    def __init__(self, output: str, resume: bool, batch_size: int, decoders: int, flip: bool, device: str) -> None:
+        self.output, self.resume, self.batch_size, self.decoders = Path(output), resume, batch_size, decoders
         self.flip, self.device = flip, device
 
 
@@ -203,19 +204,18 @@ def _check_output(output: str, resume: bool) -> None:
 def _train(out: Output, examples: Examples, start: Start, recipe: Recipe, job: Job) -> None:
     import torch
 
+    from vidact.store.atomic import make_folder, replacing
     from vidact.training.data import Augmentation, VideoData
     from vidact.training.loop import Trainer
 
     device = ("cuda" if torch.cuda.is_available() else "cpu") if job.device == "auto" else job.device
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("there is no CUDA device here", hint="--device cpu")
-    job.output.mkdir(parents=True, exist_ok=True)
-    (job.output / "classes.txt").write_text("".join(f"{label}\n" for label in examples.labels), encoding="utf-8")
     data = VideoData(
         examples,
         start.spec,
         batch_size=job.batch_size,
-        workers=job.workers,
+        workers=job.decoders,
         seed=recipe.seed,
         augmentation=Augmentation(flip=job.flip),
         output=job.output,
@@ -224,7 +224,11 @@ def _train(out: Output, examples: Examples, start: Start, recipe: Recipe, job: J
     for line in start.notes:
         out.note(line)
     if job.resume:
-        trainer.resume()
+        trainer.resume()  # refuses another training's folder, so nothing is written before
+    make_folder(str(job.output))
+    with replacing(str(job.output / "classes.txt")) as file:
+        file.write("".join(f"{label}\n" for label in examples.labels).encode())
+    if job.resume:
         out.note(f"Going on after epoch {trainer.state.round}.")
     _announce(out, examples, start, device)
     if job.flip and (sided := [label for label in examples.labels if _sided(label)]):
@@ -246,7 +250,7 @@ def _train(out: Output, examples: Examples, start: Start, recipe: Recipe, job: J
     if data.failures:
         out.note(f"{len(data.failures)} videos could not be read; they are listed in {job.output / 'unreadable.csv'}.")
     out.text(f"Best validation top-1: {trainer.state.best:.1%} ({best})")
-    out.text(f"Next: vidact classify --checkpoint {best} PATH")
+    out.text(f"Next: vidact classify --checkpoint {shlex.quote(str(best))} PATH")
 
 
 def _announce(out: Output, examples: Examples, start: Start, device: str) -> None:

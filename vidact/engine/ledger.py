@@ -9,13 +9,12 @@ import os
 import tempfile
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import groupby
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from vidact.engine.worker import Failure, Report, Stored, Unit
+from vidact.engine.worker import Failure, Seen, Stored, Unit
 from vidact.records import Chunk, Columns, Outcome, Video
 
 GROUP_VIDEOS = 32
@@ -64,7 +63,7 @@ class Entry:
         return self.outline, Stored(self.stored.path, shape) if self.stored else self.scores.reshape(shape), present
 
     def outcome(self, failure: Failure | None, details: Columns | None = None) -> Outcome:
-        """The row of the table ``videos`` and the detail rows. Closes the entry and drops its scores."""
+        """The row of the table ``videos`` and the detail rows. Closes the entry."""
         rows = self.outline.rows if self.outline is not None else 0
         clips, status = 0, "failed"
         if failure is None and self.present is not None:
@@ -72,7 +71,8 @@ class Entry:
             status = "ok"
             if clips < rows or self.damaged:
                 status, failure = "partial", self._damage(rows - clips, rows)
-        self.drop()
+        self.closed = True
+        self.reset()
         return Outcome(self.video, self._row(status, failure, clips), details or {})
 
     def _damage(self, missing: int, rows: int) -> Failure:
@@ -105,9 +105,9 @@ class Entry:
             "seconds_model": round(self.seconds_model, 4),
         }
 
-    def drop(self) -> None:
+    def reset(self) -> None:
         """Forget the scores and their file."""
-        self.closed, self.scores, self.present = True, None, None
+        self.scores = self.present = None
         if self.stored is not None:
             os.unlink(self.stored.path)
             self.stored = None
@@ -173,75 +173,99 @@ def groups(videos: Sequence[Video], attempts: Mapping[str, int], decoders: int) 
         yield group
 
 
-@dataclass(eq=False, slots=True)
-class Held:
-    """A block of pictures that waits for a model. ``items``: item numbers; ``runs``: whose (piece, first, last)."""
+class Ledger:
+    """Every video of a run: what is to be read next, what is on its way, what is through.
 
-    ref: Any
-    items: np.ndarray[Any, Any]
-    runs: list[tuple[Piece, int, int]]
-    size: int
-    left: int = field(init=False)
+    ``finished`` are videos whose rows are all scored, ``outcomes`` those that are through and not yet told.
+    """
 
-    def __post_init__(self) -> None:
-        self.left = len(self.items)
+    def __init__(self, videos: Sequence[Video], attempts: Mapping[str, int], decoders: int) -> None:
+        self.finished: list[Entry] = []
+        self.outcomes: list[Outcome] = []
+        self.jobs: deque[Job] = deque()  # chunks and second attempts go before new groups
+        self._groups = groups(videos, attempts, decoders)
+        self._number = 0
 
-    @classmethod
-    def of(cls, report: Report, pieces: Sequence[Piece], views: int, item_bytes: int, ref: Any) -> Held:
-        """From what a decoder reported with it; counts the items as given."""
-        rows = np.asarray(report.rows, np.int64)
-        items = (rows[:, None] * views + np.arange(views)).reshape(-1)
-        runs, first = [], 0
-        for slot, same in groupby(report.slots):
-            last = first + sum(views for _ in same)
-            runs.append((pieces[slot], first, last))
-            pieces[slot].given += last - first
-            first = last
-        return cls(ref, items, runs, len(items) * item_bytes)
+    def peek(self) -> Job | None:
+        """The next job, left in its place."""
+        while self.jobs and all(piece.entry.closed for piece in self.jobs[0].pieces):
+            self.jobs.popleft()
+        if not self.jobs:
+            group = next(self._groups, None)
+            if group is not None:
+                self.put([group])
+        return self.jobs[0] if self.jobs else None
 
-    def between(self, first: int, last: int) -> Iterator[tuple[Piece, int, int]]:
-        """The runs, cut to the items ``first`` to ``last`` (exclusive)."""
-        for piece, start, stop in self.runs:
-            if start < last and stop > first:
-                yield piece, max(start, first), min(stop, last)
+    def put(self, pieces: Iterable[list[Piece]], *, alone: bool = False) -> None:
+        """New jobs, each of some pieces, to be done next and in this order."""
+        jobs = [Job(self._number + number, group, alone) for number, group in enumerate(pieces)]
+        self._number += len(jobs)
+        self.jobs.extendleft(reversed(jobs))
 
+    def seen(self, piece: Piece, seen: Seen) -> None:
+        """A video was opened; a long one is now the chunks it is cut into."""
+        entry = piece.entry
+        entry.reset()  # an earlier attempt may have read another file of this name
+        entry.video, entry.outline, entry.left = seen.video, seen.outline, max(1, len(seen.chunks))
+        if len(seen.chunks) > 1:
+            piece.counted = True
+            self.put([Piece(entry, chunk)] for chunk in seen.chunks)
+        elif not seen.chunks:
+            self.ended(piece)
 
-Segment = tuple[Held, int, int]
+    def ended(self, piece: Piece, decoder: str | None = None, damaged: bool = False) -> None:
+        """A piece was read to its end."""
+        piece.ended = True
+        piece.entry.damaged |= damaged
+        if decoder is not None:
+            piece.entry.decoders.add(decoder)
+        self.check(piece)
 
+    def check(self, piece: Piece) -> None:
+        """If that was the last row of the last piece of its video, the video is finished."""
+        entry = piece.entry
+        if entry.closed or not piece.complete():
+            return
+        entry.left -= 1
+        if entry.left:
+            return
+        if entry.present is None or not entry.present.any():
+            self.fail(entry, entry.error or Failure("Undecodable", "no clip could be decoded", "decode"))
+        else:
+            entry.closed = True
+            self.finished.append(entry)
 
-class Queue:
-    """Items that wait for a model, in the order they came. Batches are filled across blocks, and so across videos."""
+    def failed(self, piece: Piece, failure: Failure) -> None:
+        """A piece could not be read. One chunk of many is forgiven: the video may be partial."""
+        if piece.chunk is not None and failure.kind == "Undecodable":
+            piece.entry.error = piece.entry.error or failure
+            self.ended(piece)
+        else:
+            self.fail(piece.entry, failure)
 
-    def __init__(self) -> None:
-        self.items = 0
-        self._segments: deque[Segment] = deque()
+    def fail(self, entry: Entry, failure: Failure) -> None:
+        """A video has failed, for good as far as this run goes."""
+        if not entry.closed:
+            self.outcomes.append(entry.outcome(failure))
 
-    def push(self, held: Held) -> None:
-        self._segments.append((held, 0, len(held.items)))
-        self.items += len(held.items)
+    def again(self, pieces: Iterable[Piece]) -> None:
+        """Read pieces once more; what was read of them counts no longer."""
+        for piece in pieces:
+            if not (piece.entry.closed or piece.counted):
+                piece.counted = True
+                self.put([[Piece(piece.entry, piece.chunk)]])
 
-    def take(self, count: int) -> list[Segment]:
-        """The next ``count`` items (fewer if there are fewer)."""
-        taken: list[Segment] = []
-        while count and self._segments:
-            held, first, last = self._segments.popleft()
-            middle = min(last, first + count)
-            if middle < last:
-                self._segments.appendleft((held, middle, last))
-            taken.append((held, first, middle))
-            count -= middle - first
-            self.items -= middle - first
-        return taken
-
-    def give_back(self, segments: Iterable[Segment]) -> None:
-        """Put items back in front: their model died."""
-        for segment in reversed(list(segments)):
-            self._segments.appendleft(segment)
-            self.items += segment[2] - segment[1]
-
-    def discard(self, held: Held) -> int:
-        """Forget what waits of a block that was lost; the number of items."""
-        kept = deque(segment for segment in self._segments if segment[0] is not held)
-        gone = sum(last - first for other, first, last in self._segments if other is held)
-        self._segments, self.items = kept, self.items - gone
-        return gone
+    def died(self, job: Job, kind: str, reason: str) -> None:
+        """A decoder died: what it had is tried again, each in a decoder of its own; twice alone is enough."""
+        for piece in job.pieces:
+            entry = piece.entry
+            if entry.closed or piece.ended or piece.counted:
+                continue
+            piece.counted = True
+            entry.deaths += job.alone
+            if entry.deaths >= 2:
+                told = reason if kind == "DecoderHung" else f"died ({reason})"
+                self.fail(entry, Failure(kind, f"its decoder {told}, twice, with nothing else in it", "decode"))
+                continue
+            entry.attempts += job.alone
+            self.put([[Piece(entry, piece.chunk)]], alone=True)

@@ -83,8 +83,9 @@ class Load:
 
 
 class Pool(Protocol):
-    """What the driver needs of a pool."""
+    """What the driver needs of a pool. ``kills``: whether a worker that hangs can be ended from outside."""
 
+    kills: bool
     load: Load
     scratch: str | None
 
@@ -97,6 +98,8 @@ class Pool(Protocol):
 
 class LocalPool:
     """Workers as objects of this process (``--workers 0``): for debugging. Nothing can be killed here."""
+
+    kills = False
 
     def __init__(self, load: Load) -> None:
         self.load = load
@@ -113,7 +116,7 @@ class LocalPool:
         """Make a worker."""
         load = self.load
         if kind == "scorer":
-            return Worker(kind, Scorer(load.task, load.batch, load.split.score_threads))
+            return Worker(kind, Scorer(load.task, load.batch, load.split.score_threads, own_process=False))
         return Worker(kind, Decoder(load.task, load.block_rows, load.split.decode_threads, own_process=False))
 
     def submit(self, worker: Worker, method: str, *arguments: Any) -> Call:

@@ -56,8 +56,8 @@ def remaining(
 ) -> Todo:
     """Sort ``videos`` into what is to do, done and failed; at most ``limit`` of them are to do.
 
-    A file that changed is done again, and so is one that was still changing when it was read. A file that is gone keeps
-    its rows.
+    A file that changed is done again, and so is one that was still changing when it was read. A file that is gone, or
+    cannot be looked at for now, keeps its rows.
     """
     todo: list[Video] = []
     attempts: dict[str, int] = {}
@@ -82,5 +82,4 @@ def _reason(video: Video, before: Done, retry_failed: bool) -> str:
         if before.error == "StillChanging" or retry_failed:
             return "retried"
         return "failed" if before.unchanged(video) else "changed"
-    gone = video.error is not None and video.error[0] == "NotFound"
-    return "done" if gone or before.unchanged(video) else "changed"
+    return "done" if video.error is not None or before.unchanged(video) else "changed"

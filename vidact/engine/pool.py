@@ -36,6 +36,8 @@ class RayPool:
     ``address`` joins a running cluster instead; its token is the user's (RAY_AUTH_MODE, RAY_AUTH_TOKEN).
     """
 
+    kills = True
+
     def __init__(self, load: Load, *, address: str | None = None, store_bytes: int | None = None) -> None:
         self.load, self._address = load, address
         self._store_bytes = store_bytes or max(128 << 20, int(1.5 * load.budget))
@@ -157,14 +159,25 @@ class RayPool:
         return Call(worker, function.remote(*arguments))
 
     def wait(self, calls: Sequence[Call], timeout: float) -> list[Call]:
-        """Calls that have an answer; at least one, unless the time (seconds) runs out first."""
+        """Calls that have an answer, those of one worker in the order they were submitted (as in ``calls``).
+
+        At least one, unless the time (seconds) runs out first.
+        """
         import ray
 
-        by_ref = {call.value: call for call in calls}
-        ready, rest = ray.wait(list(by_ref), num_returns=1, timeout=timeout)
-        if ready and rest:
-            ready += ray.wait(rest, num_returns=len(rest), timeout=0)[0]
-        return [by_ref[ref] for ref in ready]
+        # Ray may announce a small answer before a large one that was given earlier: a worker's oldest call comes first.
+        oldest = list({call.worker: call.value for call in reversed(calls)}.values())
+        if not ray.wait(oldest, num_returns=1, timeout=timeout)[0]:
+            return []
+        ready = set(ray.wait([call.value for call in calls], num_returns=len(calls), timeout=0)[0])
+        blocked: set[Worker] = set()
+        answered = []
+        for call in calls:
+            if call.value in ready and call.worker not in blocked:
+                answered.append(call)
+            else:
+                blocked.add(call.worker)
+        return answered
 
     def result(self, call: Call) -> Any:
         """What the call returned. WorkerDied, BlocksLost, or the worker's own exception."""
@@ -194,13 +207,15 @@ class RayPool:
     def close(self) -> None:
         """End every worker and the private Ray, and remove its temporary folder."""
         self._begun.wait()
-        import ray
+        try:
+            if self._error is None:
+                import ray
 
-        if self._error is None:
-            ray.shutdown()
-        self._ended.set()
-        if self._scratch is not None:
-            self._scratch.close()
+                ray.shutdown()
+        finally:
+            self._ended.set()
+            if self._scratch is not None:
+                self._scratch.close()
 
 
 _TOKEN = secrets.token_hex(32)

@@ -7,9 +7,11 @@ outcomes (a run folder, a stream, nothing) is the caller's business.
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from vidact.engine import machine
@@ -19,6 +21,7 @@ from vidact.engine.plan import Done, Todo, remaining
 from vidact.engine.pool import RayPool
 from vidact.errors import UsageError
 from vidact.models.build import Chosen, describe
+from vidact.models.weights import spec_to_json
 from vidact.models.zoo import ENTRIES
 from vidact.records import Outcome, RunSettings, Spec, VideoFacts
 from vidact.store import manifest
@@ -106,6 +109,7 @@ def prepare(request: Request) -> Prepared:
     Starts neither Ray nor torch and writes nothing. Raises UsageError, ModelError or, when ``out`` holds a run with
     other frozen settings, RunError.
     """
+    _check(request)
     run = None if request.out == "-" else manifest.inspect(request.out, overwrite=request.overwrite)
     frozen: dict[str, Any] = dict(run["frozen"]) if run and not request.overwrite else {}
     model = request.model
@@ -133,6 +137,7 @@ def _settings(request: Request, chosen: Chosen, root: str, split: machine.Split,
         model=spec.name,
         checkpoint=os.path.abspath(request.checkpoint) if request.checkpoint else "",
         weights_hash=chosen.weights_hash,
+        spec_hash=_digest(spec),
         labels_hash=hashlib.sha256("\n".join(spec.labels).encode()).hexdigest() if request.labels else "",
         clip_seconds=request.clip_seconds,
         stride_seconds=request.stride_seconds,
@@ -156,14 +161,43 @@ def _settings(request: Request, chosen: Chosen, root: str, split: machine.Split,
     )
 
 
+def _digest(spec: Spec) -> str:
+    """What decides about the numbers of a run besides the weights: how clips are sampled, sized and normalised."""
+    told = replace(spec, name="", labels=(), licence="", published=None, notes="", feature_dimension=0)
+    return hashlib.sha256(json.dumps(spec_to_json(told), sort_keys=True).encode()).hexdigest()
+
+
 def _committed(out: str) -> Mapping[str, Done]:
     from vidact.store.reader import Reader
 
     return Reader(out).committed()
 
 
+def _check(request: Request) -> None:
+    """UsageError for a value no run can have, whoever asks."""
+    choices = {
+        "format": ("parquet", "jsonl"),
+        "dtype": ("auto", "float32", "bfloat16", "float16"),
+        "decoder": ("auto", "decord", "pyav"),
+    }
+    for name, allowed in choices.items():
+        if getattr(request, name) not in allowed:
+            raise UsageError(f"{name} {getattr(request, name)!r}", hint=f"choose one of {', '.join(allowed)}")
+    least = {"top_k": 1, "batch_size": 1, "limit": 1, "workers": 0, "decoders": 1}
+    for name, lowest in least.items():
+        value = getattr(request, name)
+        if value is not None and value < lowest:
+            raise UsageError(f"{name} is {value}", hint=f"it is at least {lowest}")
+    for name in ("clip_seconds", "stride_seconds", "max_runtime"):
+        value = getattr(request, name)
+        if value is not None and not 0 < value < float("inf"):
+            raise UsageError(f"{name} is {value:g}", hint="it is a number of seconds above 0")
+
+
 def _check_views(request: Request, spec: Spec) -> None:
-    """Say now, not once per video, that a model cannot be shown these crops."""
+    """Say now, not once per video, that a model cannot be shown these pictures or crops."""
+    if len(spec.mean) != 3:
+        raise UsageError(f"{spec.name} sees optical flow, which vidact does not compute yet", hint="vidact models list")
     if request.views is None:
         return
     if request.stride_seconds is not None:
@@ -215,14 +249,19 @@ def classify(
     given = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
     request = Request(tuple(os.fspath(path) for path in given), out=out or "-", **options)
     prepared = prepare(request)
+    ends = float("inf") if request.max_runtime is None else time.monotonic() + request.max_runtime
+
+    def late() -> bool:
+        return time.monotonic() >= ends
+
     if out is None:
-        yield from execute(prepared, Nowhere())
+        yield from execute(prepared, Nowhere(), stop=late)
         return
     from vidact.store.rundir import RunDir
 
     run = RunDir.open(out, prepared.settings, overwrite=request.overwrite, new_root=request.root is not None)
     try:
-        yield from execute(prepared, run)
+        yield from execute(prepared, run, stop=late)
     except BaseException:  # also when nobody wants to hear the rest: what is done is kept
         try:
             run.commit()

@@ -67,13 +67,16 @@ class Reader(Protocol):
 
 
 class Task(Protocol):
-    """What to do with one video. Picklable and cheap; ``item`` is the shape (T, h, w, 3) of one model input."""
+    """What to do with one video. Picklable and cheap; ``item`` is the shape (T, h, w, 3) of one model input.
+
+    ``open`` returns the open video, or yields None now and then and the open video last.
+    """
 
     @property
     def item(self) -> tuple[int, ...]: ...
     @property
     def views(self) -> int: ...
-    def open(self, video: Video) -> Any: ...
+    def open(self, video: Video) -> Opened | Iterator[Opened | None]: ...
     def read(self, opened: Any, chunk: Chunk, threads: int) -> AbstractContextManager[Any]: ...
     def load(self, threads: int) -> Any: ...
     def score(self, model: Any, frames: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, Any]: ...
@@ -194,11 +197,16 @@ class Decoder:
         """Every video of the unit in turn. Notes what happens in the current report; yields after each step."""
         for slot, video in enumerate(unit.videos):
             try:
-                opened, video = self._open(video, unit.chunk is not None)
+                again = unit.chunk is not None
+                video = _stat_of(video, again)
+                opened: Any = None
+                for step in self._open(video):
+                    opened = step
+                    yield slot, None
                 chunks = tuple(opened.chunks)
-                if unit.chunk is None:
+                if not again:
                     self._report.seen.append(Seen(slot, video, opened.outline, chunks))
-                if unit.chunk is not None or len(chunks) == 1:
+                if again or len(chunks) == 1:
                     yield slot, None
                     with self._task.read(opened, unit.chunk or chunks[0], self._threads) as reader:
                         for row in reader:
@@ -209,23 +217,22 @@ class Decoder:
                 self._report.failed.append((slot, Failure.of(error, "decode")))
             yield slot, None
 
-    def _open(self, video: Video, again: bool) -> tuple[Any, Video]:
-        if video.error is not None:
-            raise VideoError(*video.error, stage="find")
-        size, mtime_ns = _stat(video)
-        if again and (size, mtime_ns) != (video.size, video.mtime_ns):
-            raise _changed(video)
-        video = replace(video, size=size, mtime_ns=mtime_ns)
-        key = (video.path, size, mtime_ns)
-        if key not in self._opened:
-            opened = self._task.open(video)
-            if len(opened.chunks) <= 1:
-                return opened, video
+    def _open(self, video: Video) -> Iterator[Any]:
+        """None now and then while a large file is indexed; the open video last. Long ones are kept for their chunks."""
+        key = (video.path, video.size, video.mtime_ns)
+        if key in self._opened:
+            self._opened.move_to_end(key)
+            yield self._opened[key]
+            return
+        found = self._task.open(video)
+        opened: Any = found
+        for step in found if isinstance(found, Iterator) else (found,):
+            opened = step
+            yield step
+        if len(opened.chunks) > 1:
             self._opened[key] = opened
             while len(self._opened) > OPENED:
                 self._opened.popitem(last=False)
-        self._opened.move_to_end(key)
-        return self._opened[key], video
 
     def finish(self, jobs: Sequence[tuple[Any, Any, np.ndarray[Any, Any]]]) -> bytes:
         """Scores → rows of the detail table, for several videos: a pickled list of Columns or Failure.
@@ -251,6 +258,16 @@ class Stored:
     shape: tuple[int, ...]
 
 
+def _stat_of(video: Video, again: bool) -> Video:
+    """The video as it is on disk now; ``again``: it must be as it was when it was cut into chunks."""
+    if video.error is not None:
+        raise VideoError(*video.error, stage="find")
+    size, mtime_ns = _stat(video)
+    if again and (size, mtime_ns) != (video.size, video.mtime_ns):
+        raise _changed(video)
+    return replace(video, size=size, mtime_ns=mtime_ns)
+
+
 def _stat(video: Video) -> tuple[int, int]:
     try:
         found = os.stat(video.path)
@@ -272,7 +289,10 @@ def _changed(video: Video) -> VideoError:
 class Scorer:
     """Holds a model and calls it with batches of one shape only, so that a score never depends on its neighbours."""
 
-    def __init__(self, task: Task, batch: int, threads: int) -> None:
+    def __init__(self, task: Task, batch: int, threads: int, *, own_process: bool = True) -> None:
+        if own_process:
+            # Threads that wait by spinning take the cores from the decoders: twice the CPU time was seen.
+            os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         self._task, self._batch, self._threads = task, batch, threads
         self._model: Any = None
         self._frames: Block = np.zeros((batch, *task.item), np.uint8)

@@ -48,9 +48,10 @@ def describe(name: str | None, checkpoint: str | None = None, labels: str | None
         chosen = Chosen(entry.described(), _bundled_file(entry), entry.sha256)
     if labels is None:
         return chosen
-    # Classes are 0 until a checkpoint that does not tell them is opened; load_model compares then.
-    named = dataclasses.replace(chosen.spec, labels=read_labels(labels, chosen.spec.classes or None))
-    return dataclasses.replace(chosen, spec=named)
+    # A file that carries no spec may have other classes than the zoo's; load_model compares once it is open.
+    known = checkpoint is None or weights.read_spec(checkpoint) is not None
+    names = read_labels(labels, chosen.spec.classes if known else None)
+    return dataclasses.replace(chosen, spec=dataclasses.replace(chosen.spec, labels=names))
 
 
 def _bundled_file(entry: zoo.Entry) -> str:
@@ -84,12 +85,18 @@ def _spec_of_file(name: str | None, checkpoint: str) -> Spec:
             f"{checkpoint!r} does not say which network it belongs to",
             hint="name it with --model (`vidact models list` shows the names)",
         )
-    entry = zoo.resolve(name)
+    # The name of an architecture alone says nothing about labels: the file may have been trained on anything.
+    entry = zoo.resolve(name) if "." in name else None
     if entry is not None:
         return entry.described()
-    spec = zoo.spec_of(name, weights.key_names(checkpoint)) if name in NETWORKS else None
-    if spec is None:
+    if name not in NETWORKS:
         raise unknown(name)
+    spec = zoo.spec_of(name, weights.key_names(checkpoint))
+    if spec is None:
+        raise ModelError(
+            f"{checkpoint!r} does not say how {name} wants its clips, and no published weights of {name} do",
+            hint="give a checkpoint that `vidact train recognizer` wrote: it carries its sampling and labels",
+        )
     return spec
 
 
@@ -118,11 +125,13 @@ def load_model(
     device: str = "cpu",
     dtype: str = "float32",
     labels: str | Sequence[str] | None = None,
+    sha256: str | None = None,
 ) -> Any:
     """Build a network and load its weights strictly: a ``Recognizer``, or a ``Localizer`` where the name is one's.
 
     ``name`` is ``architecture.weights`` or an architecture; ``checkpoint`` a file in any format the architecture was
-    published in; ``labels`` a file or the names themselves. Raises ModelError, with the first keys that do not fit.
+    published in; ``labels`` a file or the names themselves; a file with another ``sha256`` is refused. Raises
+    ModelError, with the first keys that do not fit.
     """
     from vidact.models.recognizer import Recognizer
 
@@ -133,23 +142,21 @@ def load_model(
         names = read_labels(labels) if isinstance(labels, str) else labels
         return localizer.load(name, file, device=device, dtype=dtype, labels=names)
     chosen = describe(name, file, labels if isinstance(labels, str) else None)
-    network, spec = load_network(chosen)
     if labels is not None and not isinstance(labels, str):
-        if len(labels) != spec.classes:
-            raise ModelError(
-                f"{len(labels)} labels were given, the model has {spec.classes} classes", hint="give one for each class"
-            )
-        spec = dataclasses.replace(spec, labels=tuple(labels))
+        chosen = dataclasses.replace(chosen, spec=dataclasses.replace(chosen.spec, labels=tuple(labels)))
+    found = chosen.weights_hash if file is not None else weights.file_hash(chosen.file)
+    expected = sha256 or chosen.weights_hash
+    if found != expected:
+        raise ModelError(
+            f"{chosen.file!r} is damaged or was changed: its SHA-256 is {found}, expected {expected}",
+            hint="install or copy it again",
+        )
+    network, spec = _load(chosen)
     return Recognizer(network, spec, device=device, dtype=dtype)
 
 
-def load_network(chosen: Chosen) -> tuple[Any, Spec]:
+def _load(chosen: Chosen) -> tuple[Any, Spec]:
     """The network with its tensors in place, and the spec with the classes the file really has."""
-    if chosen.weights_hash and (found := weights.file_hash(chosen.file)) != chosen.weights_hash:
-        raise ModelError(
-            f"{chosen.file!r} is damaged or was changed: its SHA-256 is {found}, expected {chosen.weights_hash}",
-            hint="install or copy it again",
-        )
     state = unwrap(weights.read_tensors(chosen.file), chosen.file)
     module = import_module(NETWORKS[chosen.spec.architecture])
     network, mapped = module.from_state(chosen.spec.architecture, state, chosen.spec.network)

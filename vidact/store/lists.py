@@ -1,7 +1,7 @@
 """Lists of videos: paths from a .txt, .csv, .jsonl or .parquet file, or from standard input.
 
-Relative paths stand for files beside the list, unless none is there: then they count from the working directory. Names
-are taken as they are: no globs, no ``~``, no comments. Knows nothing of what the paths lead to.
+Relative paths count from the list's own folder, those on standard input from the working directory, whatever exists
+there. Names are taken as they are: no globs, no ``~``, no comments. Knows nothing of what the paths lead to.
 """
 
 from __future__ import annotations
@@ -181,9 +181,9 @@ def _text(raw: bytes) -> str | bytes:
 
 
 def _placed(folder: str, paths: list[str | bytes]) -> list[str | bytes]:
-    """``paths`` as the working directory sees them; see the top of the file."""
-    beside = [os.path.join(os.fsencode(folder), os.fsencode(path)) for path in paths]
-    relative = [not os.path.isabs(path) for path in paths]
-    if not any(moved and os.path.lexists(full) for moved, full in zip(relative, beside, strict=True)):
+    """``paths`` as the working directory sees them; absolute ones stay as they are."""
+    if not folder:
         return paths
-    return [_text(full) if moved else path for moved, full, path in zip(relative, beside, paths, strict=True)]
+    return [
+        path if os.path.isabs(path) else _text(os.path.join(os.fsencode(folder), os.fsencode(path))) for path in paths
+    ]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vidact.errors import VideoError
+from vidact.errors import UsageError, VideoError
 from vidact.records import Chunk, Columns, RunSettings, Spec, Video, VideoFacts
 
 if TYPE_CHECKING:
@@ -106,6 +106,8 @@ class Classify:
             checkpoint=settings.checkpoint or None,
             device=settings.device,
             dtype=settings.dtype,
+            labels=self.spec.labels or None,
+            sha256=settings.weights_hash,
         )
         return model
 
@@ -188,8 +190,10 @@ def _ranked(scores: NDArray[np.float32], top_k: int, threshold: float, *, always
 
 
 def parse_views(views: str | None) -> tuple[int | None, int]:
-    """``10x3`` → 10 clips of 3 crops; None → clips side by side, one crop."""
+    """``10x3`` → 10 clips of 3 crops; None → clips side by side, one crop. Raises UsageError."""
     if views is None:
         return None, 1
     clips, _, crops = views.partition("x")
+    if not (clips.isdecimal() and crops.isdecimal() and int(clips) and int(crops)):
+        raise UsageError(f"{views!r} are not views", hint="write CLIPSxCROPS, such as 10x3")
     return int(clips), int(crops)

@@ -169,22 +169,23 @@ class VideoData:
     def batches(self, number: int, skip: int) -> Iterator[Batch]:
         """The batches of round ``number``, in its own order, without the first ``skip``."""
         self._order.number, self._order.skip = number, skip * self._size
-        return self._readable(self._train, "train")
+        return self._readable(self._train, "train", skip)
 
     def held_out(self) -> Iterator[Batch]:
         """The validation clips, in the order of the list."""
         return self._readable(self._held, "validate")
 
-    def _readable(self, loader: Any, purpose: str) -> Iterator[Batch]:
-        known, any_good = len(self.failures), False
+    def _readable(self, loader: Any, purpose: str, skip: int = 0) -> Iterator[Batch]:
+        known, any_good, any_bad = len(self.failures), False, False
         for batch, failures in loader:
+            any_bad = any_bad or bool(failures)
             self.failures.update((failure.path, failure.reason) for failure in failures)
             if batch is not None:
                 any_good = True
                 yield batch
         if len(self.failures) > known:
             self._write()
-        if not any_good:
+        if not any_good and (any_bad or not skip):  # of a resumed round nothing may be left
             example = next(iter(self.failures.items()), ("", ""))
             raise UsageError(
                 f"not one of the videos to {purpose} on can be read; {example[0]!r}: {example[1]}",

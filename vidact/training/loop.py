@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import json
 import math
 import os
 import time
@@ -21,8 +22,9 @@ import torch
 from torch import Tensor, nn
 
 from vidact.errors import ModelError, RunError, UsageError
-from vidact.models.weights import State, read_tensors, write_checkpoint
+from vidact.models.weights import State, read_tensors, spec_to_json, write_checkpoint
 from vidact.records import Spec
+from vidact.store.atomic import make_folder
 from vidact.training.peers import Peers
 
 Batch = tuple[Tensor, Tensor]
@@ -149,10 +151,11 @@ class Trainer:
         if not path.exists():
             return False
         saved = _read_state(path)
-        fixed = _settings(self.recipe)
-        changed = sorted(name for name, value in saved["recipe"].items() if fixed.get(name) != value)
+        before = {**saved["recipe"], **json.loads(saved.get("data", "{}"))}
+        fixed = {**_settings(self.recipe), **self._described()}
+        changed = sorted(name for name, value in before.items() if fixed.get(name) != value)
         if changed:
-            facts = ", ".join(f"{name} was {saved['recipe'][name]!r}, is {fixed.get(name)!r}" for name in changed)
+            facts = ", ".join(f"{name} was {before[name]!r:.200}, is {fixed.get(name)!r:.200}" for name in changed)
             raise RunError(
                 f"{str(self.output)!r} holds a training with other settings: {facts}",
                 hint="repeat the settings to go on with it, or choose another --output",
@@ -173,7 +176,7 @@ class Trainer:
 
     def run(self, on_round: Callable[[Round], None] = lambda row: None) -> Path:
         """Train to the end of the recipe; returns the path of the best checkpoint."""
-        self.output.mkdir(parents=True, exist_ok=True)
+        make_folder(str(self.output))
         while not self._done():
             row = self._round()
             if self.peers.first:
@@ -320,12 +323,20 @@ class Trainer:
             write_checkpoint(self.output / "best.safetensors", self.named(self.averaged), self.spec)
         self._save()
 
+    def _described(self) -> dict[str, Any]:
+        """What is learnt from what, as JSON values; not the name, which follows from where the folder stands."""
+        facts = {name: value for name, value in spec_to_json(self.spec).items() if name != "name"}
+        facts["batches in an epoch"] = self.data.steps()
+        described: dict[str, Any] = json.loads(json.dumps(facts))
+        return described
+
     def _save(self) -> None:
         write_state(
             self.output / "last.pt",
             {
                 "format": _STATE_FORMAT,
                 "recipe": _settings(self.recipe),
+                "data": json.dumps(self._described()),
                 "network": self.network.state_dict(),
                 "averaged": self.averaged,
                 "optimizer": self.optimizer.state_dict(),

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vidact.video.index import Index, opened
+from vidact.video.index import Index, opened, stored_packets
 from vidact.video.transform import Plan
 
 if TYPE_CHECKING:
@@ -127,22 +127,11 @@ class _Attempt:
 
     def _packets(self, container: Any, stream: Any) -> Iterator[tuple[int, Any]]:
         """The packets of the stream, each with its row (-1: never shown) and stamped with it."""
-        import av
-
         index = self.index
-        packets = container.demux(stream)
-        stored = -1
-        while True:
-            try:
-                packet = next(packets, None)
-            except av.FFmpegError:
+        for stored, packet in enumerate(stored_packets(container, stream)):
+            if packet is None:
                 self._object()
                 return
-            if packet is None:
-                return
-            if not packet.size:
-                continue
-            stored += 1
             if self.match == "pts":
                 row = -1
                 if packet.pts is not None:

@@ -36,6 +36,13 @@ _KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFDIR: "a directory",
 }
+_REFUSALS = {
+    errno.ENOENT: "NotFound",
+    errno.ENOTDIR: "NotFound",
+    errno.ENAMETOOLONG: "NotFound",
+    errno.ELOOP: "SymlinkLoop",
+}
+"""What an error of ``stat`` says of a file; any other (a mount half dead, a server gone) does not say it is gone."""
 _MAGIC = re.compile(r"[*?\[]")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _ESCAPE = re.compile(rb"\\(?:(\\)|x([0-9a-f]{2}))?")
@@ -154,20 +161,31 @@ def _search(top: str, skipped: list[tuple[str, str]]) -> Iterator[tuple[str, os.
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    if entry.is_dir(follow_symlinks=False):
-                        stack.append(entry.path)
-                    elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
-                        known = _look(entry.path)
-                        if isinstance(known, os.stat_result):
-                            yield entry.path, known
-                        elif not entry.is_symlink() or not os.path.isdir(entry.path):
-                            skipped.append((entry.path, known[1]))
+                    known = _met(entry, stack, skipped)
+                    if known is not None:
+                        yield entry.path, known
         except OSError as error:
             reason = f"the directory cannot be listed: {error.strerror}"
             if folder == top:
                 yield folder, ("NotReadable", reason)
             else:
                 skipped.append((folder, reason))
+
+
+def _met(entry: os.DirEntry[str], stack: list[str], skipped: list[tuple[str, str]]) -> os.stat_result | None:
+    """The stat of an entry that is a video; a directory goes onto the stack. Its errors do not hide its neighbours."""
+    try:
+        if entry.is_dir(follow_symlinks=False):
+            stack.append(entry.path)
+        elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+            known = _look(entry.path)
+            if isinstance(known, os.stat_result):
+                return known
+            if not entry.is_symlink() or not os.path.isdir(entry.path):
+                skipped.append((entry.path, known[1]))
+    except OSError as error:
+        skipped.append((entry.path, error.strerror or str(error)))
+    return None
 
 
 def _look(path: str) -> os.stat_result | tuple[str, str]:
@@ -177,8 +195,7 @@ def _look(path: str) -> os.stat_result | tuple[str, str]:
     except ValueError as error:  # a NUL byte, or a lone surrogate
         return "NotFound", f"no file can have this name: {error}"
     except OSError as error:
-        kind = {errno.ELOOP: "SymlinkLoop", errno.EACCES: "NotReadable"}.get(error.errno or 0, "NotFound")
-        return kind, error.strerror or str(error)
+        return _REFUSALS.get(error.errno or 0, "NotReadable"), error.strerror or str(error)
     if stat.S_ISREG(found.st_mode):
         return found
     return "NotAFile", f"it is {_KINDS.get(stat.S_IFMT(found.st_mode), 'no regular file')}"

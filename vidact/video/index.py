@@ -109,7 +109,7 @@ def read_index(path: str) -> Index:
     for index in indexing(path, heartbeat=None):
         if index is not None:
             return index
-    raise AssertionError("indexing ends with an index or an error")
+    raise VideoError("NoFrames", "its video stream holds no frame", stage="index")
 
 
 def indexing(path: str, heartbeat: float | None = 1.0) -> Iterator[Index | None]:
@@ -150,6 +150,28 @@ def opened(path: str, stage: str = "index") -> Iterator[Any]:
         raise VideoError("NotAVideo", f"it cannot be opened as a video: {error.strerror}", stage=stage) from error
 
 
+def stored_packets(container: Any, stream: Any) -> Iterator[Any]:
+    """The packets of a stream in stored order; a None at the end says that a read error broke them off.
+
+    Empty packets are left out: an AVI's dropped frames, for which the frame before them stays on display.
+    """
+    import av
+
+    packets = container.demux(stream)
+    while True:
+        try:
+            packet = next(packets, None)
+        except av.FFmpegError:
+            yield None  # what came before is a video all the same
+            return
+        except IndexError:
+            return  # PyAV stumbles at the end of a damaged file in which more streams turned up than it opened with
+        if packet is None:
+            return
+        if packet.size:
+            yield packet
+
+
 def _check(path: str) -> None:
     """Refuse what must not be opened (a FIFO would wait for ever) and what cannot be a video."""
     try:
@@ -179,8 +201,6 @@ def _pick(container: Any) -> Any:
 
 def _scan(container: Any, stream: Any, heartbeat: float | None) -> Generator[None, None, _Packets]:
     """Read every packet of the stream once, and decode until the first frame comes out."""
-    import av
-
     codec = _codec(stream)
     extradata = stream.codec_context.extradata
     stream.codec_context.thread_count = 1
@@ -189,20 +209,13 @@ def _scan(container: Any, stream: Any, heartbeat: float | None) -> Generator[Non
     frame: Any = None
     unreadable = False
     last_sign = monotonic()
-    packets = container.demux(stream)
-    while True:
+    for packet in stored_packets(container, stream):
         if heartbeat is not None and monotonic() - last_sign >= heartbeat:
             yield None
             last_sign = monotonic()
-        try:
-            packet = next(packets, None)
-        except av.FFmpegError:
-            unreadable = True  # a read error in the middle: what came before it is a video all the same
-            break
         if packet is None:
+            unreadable = True
             break
-        if not packet.size:
-            continue  # the end, or a dropped frame of an AVI: the frame before it stays on display
         at, stored = packet.pts, packet.dts
         pts.append(NO_TIME if at is None else at)
         dts.append(NO_TIME if stored is None else stored)
@@ -218,15 +231,17 @@ def _scan(container: Any, stream: Any, heartbeat: float | None) -> Generator[Non
         if frame is None and len(pts):
             raise VideoError("Undecodable", "not one frame of it can be decoded", stage="index")
     bits = np.frombuffer(flags, np.uint8)
+    shown_at, decoded_at = np.frombuffer(pts, np.int64), np.frombuffer(dts, np.int64)
+    astray = _astray(container, stream.time_base, shown_at, decoded_at)
     return _Packets(
-        pts=np.frombuffer(pts, np.int64),
-        dts=np.frombuffer(dts, np.int64),
+        pts=shown_at,
+        dts=decoded_at,
         duration=np.frombuffer(duration, np.int64),
         size=np.frombuffer(size, np.int64),
         key=(bits & _KEY) > 0,
-        hidden=(bits & _HIDDEN) > 0,
+        hidden=((bits & _HIDDEN) > 0) | astray,
         clean=not (bits & _OPEN).any(),
-        damaged=unreadable or bool((bits & _CORRUPT).any()) or _cut_short(container, stream),
+        damaged=unreadable or bool((bits & _CORRUPT).any() or astray.any()) or _cut_short(container, stream),
         first=frame,
     )
 
@@ -255,6 +270,18 @@ def _flags(packet: Any, codec: str, extradata: bytes | None) -> int:
         flags |= _OPEN * (start != "idr")
         flags &= ~(_KEY * (start == "gradual"))
     return int(flags)
+
+
+def _astray(container: Any, base: Fraction, pts: NDArray[np.int64], dts: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which packets of a broadcast carry a time that cannot be: shown long before or after they are decoded.
+
+    One damaged time stamp would otherwise make a picture stay on display for hours.
+    """
+    if not CLOCK_MAY_JUMP.intersection(container.format.name.split(",")):
+        return np.zeros(len(pts), np.bool_)
+    timed = (pts > NO_TIME) & (dts > NO_TIME)
+    ahead = np.where(timed, pts, 0) - np.where(timed, dts, 0)
+    return np.asarray(abs(ahead) > float(10 / base), np.bool_)
 
 
 def _cut_short(container: Any, stream: Any) -> bool:
@@ -350,7 +377,7 @@ def _joined(
         return pts
     steps = np.diff(dts)
     # Elsewhere decoding times are partly FFmpeg's guesses and may stumble; only a real step back counts.
-    jumps = (steps < 0) | (steps > 10 / base) if formats & CLOCK_MAY_JUMP else steps < -1 / base
+    jumps = (steps < 0) | (steps > float(10 / base)) if formats & CLOCK_MAY_JUMP else steps < float(-1 / base)
     if not jumps.any():
         return pts
     gained = np.cumsum(np.where(jumps, steps - period, 0))

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from vidact.errors import ModelError
 from vidact.models.localization import pyramid
-from vidact.models.localization.blocks import ChannelNorm, ConvNorm, PredictionHead, TransformerBlock
+from vidact.models.localization.blocks import ChannelNorm, ConvNorm, PredictionHead, TransformerBlock, fuse_norms
 from vidact.models.localization.keys import Table, count, rename
 from vidact.models.localization.pyramid import Level, PyramidRules, Trunk
 from vidact.models.localization.segments import Detections
@@ -126,6 +126,7 @@ class ActionFormer(nn.Module):
         self.cls = PredictionHead(channels, head_width, classes, **head)
         self.reg = PredictionHead(channels, head_width, 2, **head)
         self.scales = nn.ParameterList(torch.ones(()) for _ in windows)
+        fuse_norms(self, rules.fused_norm)
         # Lengths that every local attention and every halving divides evenly, as the published code pads them.
         self.multiple = max(2**level * (2 * (w // 2) if w > 1 else 1) for level, w in enumerate(windows))
 

@@ -25,7 +25,8 @@ class PyramidRules:
     ``norm_eps``: floor of the norms outside attention. ``mask_after_norm``: whether padding is zero again after a norm.
     ``mask_outputs``: whether the heads' outputs are zero on padding. ``per_level``: whether the cap on candidates
     holds for each level instead of all together. ``sift_single``: whether a network of one class drops candidates by
-    score, number and length at all.
+    score, number and length at all. ``fused_norm``: which of two
+    roundings its norms have.
     """
 
     norm_eps: float
@@ -33,10 +34,15 @@ class PyramidRules:
     mask_outputs: bool
     per_level: bool
     sift_single: bool
+    fused_norm: bool
 
 
-ORIGINAL = PyramidRules(norm_eps=1e-5, mask_after_norm=False, mask_outputs=True, per_level=True, sift_single=True)
-OPENTAD = PyramidRules(norm_eps=1e-6, mask_after_norm=True, mask_outputs=False, per_level=False, sift_single=False)
+ORIGINAL = PyramidRules(
+    norm_eps=1e-5, mask_after_norm=False, mask_outputs=True, per_level=True, sift_single=True, fused_norm=False
+)
+OPENTAD = PyramidRules(
+    norm_eps=1e-6, mask_after_norm=True, mask_outputs=False, per_level=False, sift_single=False, fused_norm=True
+)
 
 
 class Level(NamedTuple):

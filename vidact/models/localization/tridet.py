@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from vidact.errors import ModelError
 from vidact.models.localization import pyramid
-from vidact.models.localization.blocks import ChannelNorm, ConvNorm, DropPath, PredictionHead, halve
+from vidact.models.localization.blocks import ChannelNorm, ConvNorm, DropPath, PredictionHead, fuse_norms, halve
 from vidact.models.localization.keys import Table, count, rename
 from vidact.models.localization.pyramid import Level, PyramidRules, Trunk
 from vidact.models.localization.segments import Detections
@@ -146,6 +146,7 @@ class TriDet(nn.Module):
         self.start = PredictionHead(width, head_width, classes, **outer)
         self.end = PredictionHead(width, head_width, classes, **outer)
         self.scales = nn.ParameterList(torch.ones(()) for _ in self.norms)
+        fuse_norms(self, rules.fused_norm)
         # The window of the published padding rule is the kernel of the block that makes the level.
         self.multiple = max([1, *(2 ** (level + 1) * near for level, (near, _) in enumerate(branch))])
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vidact.models.zoo.entry import Entry
-from vidact.records import Geometry, Sampling, Spec
+from vidact.records import Geometry, Published, Sampling, Spec
 
 LABELS = (
     "static",
@@ -33,6 +33,12 @@ ENTRIES = (
             classes=len(LABELS),
             feature_dimension=128,
             licence="Apache-2.0",
+            published=Published(
+                96.1,
+                None,
+                "720 clips of 23 real videos with known camera paths; 95 % interval 94.3 to 97.7",
+                "examples/camera_motion/README.md",
+            ),
             network={
                 "depth": 10,
                 "width": 16,
