@@ -17,11 +17,13 @@ import pytest
 from cli.conftest import Vidact
 from cli.runs import outcome
 
+from vidact.cli import _report
 from vidact.engine import run as engine
 from vidact.errors import ModelError, RunError
 from vidact.models import zoo
 from vidact.records import Outcome
 from vidact.store.reader import Reader
+from vidact.store.rundir import RunDir
 
 
 @pytest.fixture
@@ -322,6 +324,94 @@ def test_the_second_signal_does_not_wait(classify: Classify, monkeypatch: pytest
 
     monkeypatch.setattr(engine, "execute", execute)
     assert classify().code == 130
+
+
+def test_the_second_signal_keeps_what_is_done(
+    classify: Classify, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steady = engine.execute
+
+    def execute(*arguments: Any, **named: Any) -> Iterator[Outcome]:
+        yield next(steady(*arguments, **named))
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(10)
+
+    monkeypatch.setattr(engine, "execute", execute)
+    done = classify()
+    assert done.code == 143, "the first signal's"
+    assert "Stopped at once; what is done is kept." in done.err
+    assert Reader(str(tmp_path / "vidact-out")).videos().num_rows == 1
+    monkeypatch.setattr(engine, "execute", steady)
+    assert classify().code == 0, "and the folder is free again"
+
+
+def test_a_signal_during_the_last_commit_costs_nothing(
+    classify: Classify, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    close, heard = RunDir.close, []
+
+    def interrupted(self: RunDir, summary: Any) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+        close(self, summary)
+
+    monkeypatch.setattr(RunDir, "close", interrupted)
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        assert classify().code == 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert not heard, "whoever listened before would have been killed"
+    assert Reader(str(tmp_path / "vidact-out")).videos().num_rows == 3
+
+
+def test_what_another_run_did_meanwhile_is_not_left(
+    classify: Classify, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = engine.prepare
+
+    def slowly(request: engine.Request) -> engine.Prepared:
+        prepared = prepare(request)
+        other = RunDir.open(request.out, prepared.settings)
+        other.add(outcome(prepared.todo.videos[0]))
+        other.close({"exit": "done"})
+        return prepared
+
+    monkeypatch.setattr(engine, "prepare", slowly)
+    done = classify()
+    assert "2 of 2 videos done" in done.out
+    assert json.loads((tmp_path / "vidact-out" / "summary.json").read_text())["left"] == 0
+
+
+def test_status_of_a_killed_run_over_other_videos(
+    vidact: Vidact, checkpoint: Path, videos: Path, scored: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = ("--root", videos, "--checkpoint", checkpoint)
+    (videos / "d.mp4").write_bytes(b"")
+    assert vidact("classify", videos / "a.mp4", videos / "b.mkv", *more).code == 0
+    steady = engine.execute
+
+    def execute(*arguments: Any, **named: Any) -> Iterator[Outcome]:
+        yield next(steady(*arguments, **named))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine, "execute", execute)
+    assert vidact("classify", videos / "c.mov", videos / "d.mp4", *more).code == 130
+    assert "3 done, 0 failed, 1 left" in vidact("status", "vidact-out").out
+
+
+def test_no_standard_input(vidact: Vidact, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)  # as Python leaves it when the shell closed it: <&-
+    done = vidact("classify", "-")
+    assert done.code == 2
+    assert "there is no standard input" in done.err
+
+
+def test_options_to_add_come_before_the_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["classify", "--overwrite", "--", "--retry-failed", "--overwrite"]
+    said = _report.again("--retry-failed", arguments=words)
+    assert said.endswith("classify --retry-failed -- --retry-failed --overwrite")
 
 
 @pytest.mark.parametrize(("error", "code"), [(ModelError("weights"), 3), (RunError("cluster"), 4), (KeyError("x"), 1)])

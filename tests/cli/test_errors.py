@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import sys
+from pathlib import Path
 
 import pytest
 import typer
 from cli.conftest import Vidact
+from cli.runs import make_run, outcome
 
 from vidact.cli import _errors
 from vidact.cli._output import ClosedPipe
@@ -81,3 +83,18 @@ def test_no_run_there(vidact: Vidact) -> None:
         done = vidact(command, "nowhere")
         assert (done.code, done.out) == (4, "")
         assert "nowhere" in done.err
+
+
+def test_a_traceback_does_not_steer_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIDACT_DEBUG", "1")
+    _errors.report(ValueError("\x1b[2J\rgone"))
+    said = capsys.readouterr().err
+    assert "ValueError: \\x1b[2J\\x0dgone\n" in said
+    assert not {"\x1b", "\r"} & set(said)
+
+
+def test_commands_to_copy_are_quoted(vidact: Vidact, tmp_path: Path) -> None:
+    make_run(tmp_path / "my run", [outcome("a.mp4")])
+    assert "Next:  vidact show 'my run'\n" in vidact("show", "my run", "--video", "b.mp4").err

@@ -138,3 +138,9 @@ def test_readme_names_every_command() -> None:
     text = readme.read_text(encoding="utf-8")
     missing = [command for command in COMMANDS if f"vidact {command}" not in text]
     assert not missing, f"README.md does not name {missing}"
+
+
+def test_decoders_are_called_so_everywhere(vidact: Vidact) -> None:
+    said = vidact("train", "recognizer", "--help").out
+    assert "--decoders" in said
+    assert "--workers" not in said

@@ -94,7 +94,11 @@ def test_limit_says_that_there_is_more(vidact: Vidact, run: Path) -> None:
 
 def test_nothing_matches(vidact: Vidact, run: Path, tmp_path: Path) -> None:
     done = vidact("show", run, "--label", "cut")
-    assert (done.code, done.out, done.err) == (0, "", "Nothing matches.\n")
+    assert (done.code, done.out, done.err) == (
+        0,
+        "",
+        "Nothing matches. That is about videos as a whole; --clips looks at every clip.\n",
+    )
     done = vidact("show", make_run(tmp_path / "empty", []))
     assert (done.code, done.out, done.err) == (0, "", "This run has no videos yet.\n")
     done = vidact("show", run, "--video", "nothing")

@@ -48,10 +48,10 @@ def test_it_learns_what_can_be_learnt_and_the_checkpoint_is_enough(trained: Path
 
 
 def test_it_says_what_to_do_next(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    output = tmp_path / "again"
+    output = tmp_path / "once again"
     recognizer(str(trained / "videos"), output=str(output), epochs=1, **SMALL)
     said = capsys.readouterr()
-    assert f"vidact classify --checkpoint {output / 'best.safetensors'}" in said.out
+    assert f"vidact classify --checkpoint '{output / 'best.safetensors'}' PATH" in said.out
     assert "epoch 1: loss" in said.err
     assert "3 labels" in said.err
 
@@ -82,6 +82,25 @@ def test_resuming_a_finished_training_changes_nothing(trained: Path) -> None:
     before = best.read_bytes()
     recognizer(str(trained / "videos"), output=str(trained / "colours"), resume=True, held_out=0.2, epochs=6, **SMALL)
     assert best.read_bytes() == before
+
+
+def test_resuming_with_other_labels_changes_nothing(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("red\ngreen\nblue\n")
+    classes = trained / "colours" / "classes.txt"
+    before = classes.read_bytes()
+    more = {**SMALL, "held_out": 0.2, "epochs": 6, "labels": str(tmp_path / "labels.txt")}
+    with pytest.raises(RunError, match="labels was"):
+        recognizer(str(trained / "videos"), output=str(trained / "colours"), resume=True, **more)
+    assert classes.read_bytes() == before
+
+
+def test_an_output_that_cannot_be_is_said(trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match="file"):
+        recognizer(str(trained / "videos"), output=str(tmp_path / "file" / "out"), **SMALL)
+    (tmp_path / "out" / "classes.txt").mkdir(parents=True)
+    with pytest.raises(RunError, match=r"classes\.txt"):
+        recognizer(str(trained / "videos"), output=str(tmp_path / "out"), **SMALL)
 
 
 def test_resuming_nothing_is_refused(trained: Path, tmp_path: Path) -> None:

@@ -118,3 +118,9 @@ def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
     one = data(Examples(rows, rows, tuple(COLOURS)), tmp_path)
     with pytest.raises(UsageError, match=r"not one of the videos to train on"):
         list(one.batches(0, 0))
+
+
+def test_a_round_of_which_nothing_is_left_is_no_error(tmp_path: Path) -> None:
+    examples = read_examples(str(coloured_videos(tmp_path / "videos", 4)), share=0.25)
+    one = data(examples, tmp_path)
+    assert seen(one.batches(0, one.steps())) == []

@@ -14,6 +14,7 @@ from training.made import SPEC, Noise
 from vidact.errors import ModelError, RunError, UsageError
 from vidact.models.recognition.attention_r3d import build
 from vidact.models.weights import read_spec
+from vidact.records import Sampling
 from vidact.training.loop import Recipe, Trainer
 
 RECIPE = Recipe(rounds=4, lr=0.01, ema=0.9, seed=5)
@@ -156,6 +157,17 @@ def test_other_settings_are_named(tmp_path: Path) -> None:
     trainer(tmp_path).run()
     with pytest.raises(RunError, match=r"lr was 0.01, is 0.02"):
         trainer(tmp_path, dataclasses.replace(RECIPE, lr=0.02)).resume()
+    for changed, said in (
+        (dataclasses.replace(SPEC, labels=SPEC.labels[::-1]), r"labels was \['blue', .* is \['red'"),
+        (dataclasses.replace(SPEC, sampling=Sampling(frames=4, stride=1, fps=4.0)), r"sampling was .*8\.0.*4\.0"),
+    ):
+        other = trainer(tmp_path)
+        other.spec = changed
+        with pytest.raises(RunError, match=said):
+            other.resume()
+    moved = trainer(tmp_path)
+    moved.spec = dataclasses.replace(SPEC, name="attention-r3d-10.moved")
+    assert moved.resume(), "a folder may be renamed"
     with pytest.raises(RunError, match="another network"):
         trainer(tmp_path, classes=4).resume()
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -195,3 +198,52 @@ def test_every_file_is_looked_at_once(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "stat", lambda path, **options: looked.append(path) or stat(path, **options))
     assert len(find([str(tmp_path)]).videos) == 50
     assert len(looked) <= 52
+
+
+def test_one_bad_entry_does_not_hide_its_neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("1.mp4", "2.mp4", "3.mp4"):
+        touch(tmp_path / name)
+    scan = os.scandir
+
+    class Entry:
+        def __init__(self, entry: os.DirEntry[str]) -> None:
+            self.name, self.path, self.is_symlink = entry.name, entry.path, entry.is_symlink
+
+        def is_dir(self, *, follow_symlinks: bool) -> bool:
+            if self.name == "2.mp4":
+                raise OSError(errno.EIO, "Input/output error", self.path)
+            return False
+
+    @contextlib.contextmanager
+    def scandir(path: str) -> Iterator[Iterator[Entry]]:
+        with scan(path) as entries:
+            yield (Entry(entry) for entry in sorted(entries, key=lambda entry: entry.name))
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    found = find([str(tmp_path)])
+    assert names(found.videos) == ["1.mp4", "3.mp4"]
+    assert found.skipped == [(str(tmp_path / "2.mp4"), "Input/output error")]
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (errno.ENOENT, "NotFound"),
+        (errno.EIO, "NotReadable"),
+        (errno.ESTALE, "NotReadable"),
+        (errno.EACCES, "NotReadable"),
+    ],
+)
+def test_only_what_is_not_there_is_not_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, kind: str
+) -> None:
+    path, stat = str(tmp_path / "1.mp4"), os.stat
+
+    def failing(asked: str, **options: bool) -> os.stat_result:
+        if asked == path:
+            raise OSError(code, os.strerror(code), asked)
+        return stat(asked, **options)
+
+    monkeypatch.setattr(os, "stat", failing)
+    (video,) = find([], listed=[path]).videos
+    assert video.error == (kind, os.strerror(code))

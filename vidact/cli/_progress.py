@@ -98,7 +98,7 @@ class Progress:
 
     def _draw(self) -> None:
         """The live line anew; a narrow terminal has no room for a bar, and a line must never be broken in two."""
-        width = os.get_terminal_size(sys.stderr.fileno()).columns
+        width = os.get_terminal_size(sys.stderr.fileno()).columns or 80  # some terminals say 0: they do not know
         self._bar.n = self.videos
         self._bar.bar_format = WIDE if width >= 90 else NARROW
         counted = len(f"{self.videos}/{self._total} videos, ")

@@ -47,7 +47,9 @@ def begin(out: Output, request: Request, prepared: Prepared) -> None:
             f"Using {zoo.DEFAULT}: it knows camera motion and cuts, not human actions. "
             "For models that do: vidact models list"
         )
-    out.note(f"{videos(len(found.videos))} in {found.root}: {_counts(prepared)}")
+    outside = sum(os.path.isabs(video.video) for video in found.videos)
+    where = f"{outside} of them outside the root" if outside else "in"
+    out.note(f"{videos(len(found.videos))}{',' if outside else ''} {where} {found.root}: {_counts(prepared)}")
     for line in _skipped(found):
         out.note(line)
     if prepared.resumed and todo.videos:

@@ -251,7 +251,7 @@ def _sink(request: Request, prepared: Prepared) -> Any:
 
 
 def _rescue(run: Any, error: BaseException) -> None:
-    """Whatever the error was, what is done is committed and the folder let go of; the first error is the one to tell."""
+    """After an error: commit what is done and let go of the folder; the first error is the one to tell."""
     try:
         with contextlib.suppress(Exception):
             if isinstance(error, Exception):

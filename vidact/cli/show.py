@@ -67,9 +67,9 @@ def show(
         rows = _videos(reader, wanted._replace(status=status))
         first = next(rows, None)
     if first is None:
-        sink.note(
-            "This run has no videos yet." if wanted == Wanted(None, None, None, None, top) else "Nothing matches."
-        )
+        by_clip = "" if detailed else " That is about videos as a whole; --clips looks at every clip."
+        nothing = wanted == Wanted(None, None, None, None, top)
+        sink.note("This run has no videos yet." if nothing else f"Nothing matches.{by_clip}")
         return
     rows = itertools.chain([first], rows)
     _print(sink, itertools.islice(rows, limit), json=json, detailed=detailed, failed=status == "failed")
