@@ -166,3 +166,11 @@ def test_names_print_whatever_the_locale(tmp_path: Path) -> None:
         command = [sys.executable, "-m", "vidact", "show", "out"]
         done = subprocess.run(command, cwd=tmp_path, env=environment(**locale), capture_output=True, check=True)
         assert done.stdout.startswith(b"\\xe9\\u65e5")
+
+
+def test_closed_streams_are_no_error(tmp_path: Path) -> None:
+    """A daemon or a cron job may have closed them; nothing may end up in our files instead."""
+    called = f'"{sys.executable}" -m vidact models list'
+    for closed in (">&-", "2>&-", ">&- 2>&- <&-"):
+        done = subprocess.run(["bash", "-c", f"{called} {closed}"], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, (closed, done.stderr)

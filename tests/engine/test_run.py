@@ -18,7 +18,6 @@ from vidact.errors import RunError, UsageError
 from vidact.models import weights, zoo
 from vidact.records import Outcome
 from vidact.store.reader import Reader
-from vidact.store.rundir import RunDir
 from vidact.tasks.classify import Classify
 
 SPEC = zoo.ENTRIES[zoo.DEFAULT].spec
@@ -107,7 +106,7 @@ def test_a_run_keeps_its_settings(folder: Path, checkpoint: str, tmp_path: Path)
     settings = prepare(request).settings
     assert not Path(out).exists(), "preparing writes nothing"
     assert (settings.model, settings.dtype, settings.root, settings.workers) == (SPEC.name, "float32", str(folder), 0)
-    RunDir.open(out, settings).close({})
+    assert len(list(vidact.classify(folder, checkpoint=checkpoint, out=out, workers=0, limit=1))) == 1
     with pytest.raises(RunError, match="top_k: 5 → 3"):
         prepare(Request((str(folder),), checkpoint=checkpoint, out=out, top_k=3))
     assert prepare(Request((str(folder),), checkpoint=checkpoint, out=out, batch_size=3)).resumed

@@ -13,8 +13,9 @@ import pytest
 from store.made import SETTINGS, files, fill, outcome, whole
 
 from vidact.errors import RunError
-from vidact.records import Outcome, Video
+from vidact.records import Outcome, RunSettings, Video
 from vidact.store import rundir
+from vidact.store.manifest import load_run
 from vidact.store.reader import Reader
 from vidact.store.rundir import RunDir
 
@@ -274,3 +275,20 @@ def test_metadata_of_parts(tmp_path: Path) -> None:
         found = pq.read_schema(tmp_path / table / "part-000001.parquet").metadata
         wanted = {b"schema": b"1", b"model": b"tiny.test", b"weights_hash": b"0123", b"protocol": b"clips"}
         assert wanted.items() <= found.items()
+
+
+def test_a_run_without_a_row_takes_other_settings(tmp_path: Path) -> None:
+    """A first try that failed before its first commit (wrong weights, say) does not pin the folder."""
+    out = str(tmp_path / "out")
+    RunDir.open(out, RunSettings(model="a", root="/r")).release()
+    run = RunDir.open(out, RunSettings(model="b", root="/r"))
+    run.close({"exit": "done"})
+    kept = load_run(out)
+    assert kept is not None and kept["frozen"]["model"] == "b"
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"vidact": "0", "schema": 1, "frozen": {"command": "x/../.."}}'])
+def test_a_tampered_run_json_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(RunError):
+        RunDir.open(str(tmp_path), RunSettings())

@@ -171,10 +171,23 @@ def write(stream: IO[str], text: str) -> None:
 
 
 def prepare_streams() -> None:
-    """Make stdout and stderr take every character, whatever the locale."""
+    """Make stdout and stderr take every character, whatever the locale, and be there even if they were closed."""
+    _open_closed()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _open_closed() -> None:
+    """Give closed standard streams a place to go, before a file of ours gets their number and their text."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY if number == 0 else os.O_WRONLY)  # takes the lowest free number: this one
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - as long as the process
 
 
 def abandon_stdout() -> None:

@@ -264,7 +264,7 @@ def _rescue(run: Any, error: BaseException) -> None:
 
 def _verdict(stop: Stop, left: int, failed: int) -> tuple[int, str]:
     """Exit code, and the same in words."""
-    if stop.signal is not None:
+    if left and stop.signal is not None:
         return stop.code(), "interrupted"
     if left and stop.late():
         return _errors.OUT_OF_TIME, "max-runtime"

@@ -125,7 +125,8 @@ def split(device: str, *, workers: int | None = None, decoders: int | None = Non
     """
     cores = cores or cpus()
     if workers == 0:
-        return Split(1, cores, 1, cores, device)
+        # One decoding thread, as everywhere: how FFmpeg patches a damaged picture depends on their number.
+        return Split(1, 1, 1, cores, device)
     if device == "cpu":
         scorers = workers or max(1, cores // SCORE_THREADS)
         return Split(decoders or cores, 1, scorers, max(1, cores // scorers), device)

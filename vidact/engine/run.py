@@ -111,7 +111,8 @@ def prepare(request: Request) -> Prepared:
     """
     _check(request)
     run = None if request.out == "-" else manifest.inspect(request.out, overwrite=request.overwrite)
-    frozen: dict[str, Any] = dict(run["frozen"]) if run and not request.overwrite else {}
+    begun = run is not None and not request.overwrite and bool(manifest.own_parts(request.out))
+    frozen: dict[str, Any] = dict(run["frozen"]) if run and begun else {}
     model = request.model
     if model is None and request.checkpoint is None and frozen.get("model") in ENTRIES:
         model = frozen["model"]  # the default may be another by now; a run keeps its own

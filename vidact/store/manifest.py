@@ -25,6 +25,7 @@ from vidact.store.atomic import TEMPORARY, disk_errors, sync_folder, write_json
 NAME = "run.json"
 SUMMARY = "summary.json"
 FOLDERS = ("videos", "predictions", "segments")
+COMMANDS = ("classify", "localize")
 SCHEMA = 1
 """Version of the tables (see schemas.py); here because a newer folder is refused before pyarrow is loaded."""
 
@@ -49,9 +50,9 @@ def load_run(out: str) -> dict[str, Any] | None:
         raise RunError(f"{out!r} is not a folder", hint="choose another folder with -o") from None
     except OSError as error:
         raise RunError(f"cannot read {path!r}: {error.strerror}", hint="choose another folder with -o") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path!r} is damaged: {error}", hint="choose another folder with -o, or --overwrite") from error
-    if not isinstance(run, dict) or "vidact" not in run or not isinstance(run.get("frozen"), dict):
+    if not _is_run(run):
         raise RunError(f"{path!r} was not written by vidact", hint="choose another folder with -o")
     if not isinstance(run.get("schema"), int) or run["schema"] > SCHEMA:
         raise RunError(
@@ -59,7 +60,8 @@ def load_run(out: str) -> dict[str, Any] | None:
             f"which knows schema {SCHEMA}",
             hint="upgrade vidact, or choose another folder with -o",
         )
-    return run
+    whole: dict[str, Any] = run
+    return whole
 
 
 def inspect(out: str, *, overwrite: bool = False) -> dict[str, Any] | None:
@@ -134,7 +136,7 @@ def differences(run: Mapping[str, Any], settings: RunSettings, *, new_root: bool
 def refuse_differences(out: str, run: Mapping[str, Any], settings: RunSettings, *, new_root: bool = False) -> None:
     """RunError naming every difference between ``settings`` and the ``run`` in ``out``; nothing when there is none."""
     found = differences(run, settings, new_root=new_root)
-    if not found:
+    if not found or not own_parts(out):  # nothing was ever committed: there is nothing the settings could contradict
         return
     hint = "repeat the old settings, choose another folder with -o, or start again with --overwrite"
     if any(text.startswith("root: ") for text in found):
@@ -214,11 +216,24 @@ def _damaged(out: str) -> bool:
     try:
         with open(os.path.join(out, NAME), "rb") as file:
             json.loads(file.read())
-    except ValueError:
+    except (ValueError, RecursionError):
         return True
     except OSError:
         return False
     return False
+
+
+def _is_run(run: Any) -> bool:
+    """Whether this has the shape of a run.json; every other part of it is only shown, never relied on."""
+    if not isinstance(run, dict) or "vidact" not in run:
+        return False
+    frozen, invocations = run.get("frozen"), run.get("invocations")
+    return (
+        isinstance(frozen, dict)
+        and frozen.get("command") in COMMANDS
+        and isinstance(invocations, list)
+        and all(isinstance(one, dict) for one in invocations)
+    )
 
 
 def _recent(invocations: list[Any]) -> list[Any]:
