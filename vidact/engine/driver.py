@@ -23,7 +23,7 @@ from vidact.records import Outcome, Video
 
 TICK = 0.5  # seconds between two looks at deadlines and at stop()
 DEADLINE = 60.0  # seconds a decoder may be silent; it sends a heartbeat every second while it reads
-SLOWEST = 20e6  # bytes per second: opening a file may take its size by this, on top
+SLOWEST = 4e6  # bytes per second: opening a file reads all of it, so it may take its size by this, on top
 MODEL_DEADLINE = 1800.0  # seconds one call of a model may take
 START = 300.0  # seconds a process may take to come up and load its model
 STALL = 10.0  # seconds between two looks after which silence is forgiven
