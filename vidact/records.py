@@ -122,9 +122,10 @@ class Contract:
     """The features a localizer was trained on, and therefore the only ones it can read.
 
     Row i sees ``window`` frames and is centred at frame i × ``stride`` + ``offset`` of a video played at ``fps``
-    frames a second (``"native"``: the video's own rate). ``dimension`` is the length of a row; ``backbone`` and
-    ``weights`` name what made it, ``flow`` says whether optical flow is part of it, ``normalisation`` what was done
-    to the rows afterwards.
+    frames a second (``"native"``: the video's own rate). ``dimension`` is the length of a row (0: not known);
+    ``backbone`` and ``weights`` name what made it (``weights`` as ``sha256:…`` where vidact did), ``flow`` says whether
+    optical flow is part of it, ``normalisation`` what was done to the pictures, ``crop`` which part of them was seen.
+    An empty text means that nobody said.
     """
 
     fps: float | Literal["native"]
@@ -136,6 +137,7 @@ class Contract:
     weights: str = ""
     flow: bool = False
     normalisation: str = ""
+    crop: str = ""
 
 
 @dataclass(frozen=True, slots=True)

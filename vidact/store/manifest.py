@@ -24,8 +24,8 @@ from vidact.store.atomic import TEMPORARY, disk_errors, sync_folder, write_json
 
 NAME = "run.json"
 SUMMARY = "summary.json"
-FOLDERS = ("videos", "predictions", "segments")
-COMMANDS = ("classify", "localize")
+FOLDERS = ("videos", "predictions", "segments", "features")
+COMMANDS = ("classify", "localize", "features")
 SCHEMA = 1
 """Version of the tables (see schemas.py); here because a newer folder is refused before pyarrow is loaded."""
 

@@ -1,4 +1,4 @@
-"""The three tables on disk: names, order, types, units and meaning, written once; and the way from columns to Arrow.
+"""The tables on disk: names, order, types, units and meaning, written once; and the way from columns to Arrow.
 
 Columns are only ever added, at the end, and with them ``SCHEMA`` grows. Missing is null, never NaN: a value that is not
 finite becomes null here, so that Parquet and JSONL hold the same. Knows nothing of files.
@@ -17,6 +17,7 @@ from vidact.store.manifest import SCHEMA
 
 __all__ = [
     "DETAIL",
+    "FEATURES",
     "ORDER",
     "PREDICTIONS",
     "SCHEMA",
@@ -64,6 +65,16 @@ SEGMENTS: pa.Schema = pa.schema(
     ]
 )
 
+FEATURES: pa.Schema = pa.schema(
+    [
+        _VIDEO,
+        _field("rows", pa.int64(), "", "feature rows of the video"),
+        _field("dimension", pa.int32(), "", "numbers in a row"),
+        _field("missing", pa.int64(), "", "rows that could not be decoded and repeat a neighbour"),
+        _field("file", pa.string(), "", "where the features lie: safetensors with features and centres (in seconds)"),
+    ]
+)
+
 VIDEOS: pa.Schema = pa.schema(
     [
         _VIDEO,
@@ -91,13 +102,19 @@ VIDEOS: pa.Schema = pa.schema(
     ]
 )
 
-TABLES: dict[str, pa.Schema] = {"predictions": PREDICTIONS, "segments": SEGMENTS, "videos": VIDEOS}
-DETAIL: dict[str, str] = {"classify": "predictions", "localize": "segments"}
+TABLES: dict[str, pa.Schema] = {
+    "predictions": PREDICTIONS,
+    "segments": SEGMENTS,
+    "features": FEATURES,
+    "videos": VIDEOS,
+}
+DETAIL: dict[str, str] = {"classify": "predictions", "localize": "segments", "features": "features"}
 """Command → the name of the table, and folder, that holds its rows."""
 
 ORDER: dict[str, tuple[str, ...]] = {
     "predictions": ("video", "clip", "rank"),
     "segments": ("video", "start", "end", "label_id"),
+    "features": ("video",),
     "videos": ("video",),
 }
 """Rows of a part are sorted by these, ascending, null last: the label of the whole video stands after its clips."""

@@ -58,6 +58,8 @@ class Tally:
     def _count_labels(self, detail: pa.Table) -> None:
         import pyarrow.compute as pc
 
+        if self._table == "features":  # they have no labels
+            return
         if self._table == "segments":
             self._count("segments", detail.column("label"))
             return

@@ -1,0 +1,194 @@
+"""The feature cache, and folders of features in the field's formats."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from vidact.errors import UsageError
+from vidact.records import Contract, Video, VideoFacts
+from vidact.store import feature_files
+from vidact.store.features import FeatureCache, Features, differences, digest, read_entry, refuse
+
+CONTRACT = Contract(25.0, 16, 4, 8.0, 3, "net.k400", "sha256:aa", crop="centre 224")
+FACTS = VideoFacts(4.0, 0.0, 25.0, 320, 240, 0, "h264", 100)
+
+
+def made(rows: int = 22, seed: int = 0) -> Features:
+    array = np.random.default_rng(seed).normal(size=(rows, 3)).astype(np.float32)
+    return Features(array, (np.arange(rows) * 4 + 8) / 25.0, 4.0, 25.0, 0, FACTS)
+
+
+def video(folder: Path, name: str = "a.mp4") -> Video:
+    path = folder / name
+    path.write_bytes(b"x")
+    found = path.stat()
+    return Video(name, str(path), found.st_size, found.st_mtime_ns)
+
+
+def test_an_entry_comes_back_mapped_and_is_plain_safetensors(tmp_path: Path) -> None:
+    cache, one = FeatureCache(str(tmp_path / "cache"), CONTRACT), video(tmp_path)
+    assert not cache.has(one)
+    path = cache.write(one, made())
+    found = cache.read(one)
+    assert cache.has(one) and isinstance(found.array, np.memmap)
+    np.testing.assert_array_equal(found.array, made().array)
+    np.testing.assert_array_equal(found.centres, made().centres)
+    assert (found.duration, found.fps, found.facts) == (4.0, 25.0, FACTS)
+    np.testing.assert_array_equal(load_file(path)["features"], made().array)
+
+
+def test_another_contract_or_a_changed_file_is_a_miss(tmp_path: Path) -> None:
+    folder, one = str(tmp_path / "cache"), video(tmp_path)
+    FeatureCache(folder, CONTRACT).write(one, made())
+    for field in dataclasses.fields(Contract):
+        value = getattr(CONTRACT, field.name)
+        other = (not value) if isinstance(value, bool) else value + 1 if isinstance(value, int | float) else value + "x"
+        assert not FeatureCache(folder, dataclasses.replace(CONTRACT, **{field.name: other})).has(one), field.name
+    assert not FeatureCache(folder, CONTRACT).has(dataclasses.replace(one, mtime_ns=(one.mtime_ns or 0) + 1))
+    assert not FeatureCache(folder, CONTRACT).has(dataclasses.replace(one, size=2))
+    assert FeatureCache(folder, CONTRACT).has(one)
+
+
+def test_an_entry_that_was_cut_short_is_an_error_and_never_features(tmp_path: Path) -> None:
+    cache, one = FeatureCache(str(tmp_path / "cache"), CONTRACT), video(tmp_path)
+    path = cache.write(one, made())
+    whole = Path(path).read_bytes()
+    for size in (0, 7, 100, len(whole) - 1):
+        Path(path).write_bytes(whole[:size])
+        with pytest.raises(UsageError, match="no whole file of features"):
+            cache.read(one)
+
+
+def test_an_entry_moved_under_another_contract_is_refused(tmp_path: Path) -> None:
+    one = video(tmp_path)
+    cache, other = (FeatureCache(str(tmp_path / "c"), c) for c in (CONTRACT, dataclasses.replace(CONTRACT, stride=8)))
+    os.makedirs(os.path.dirname(other.path(one)))
+    os.rename(cache.write(one, made()), other.path(one))
+    with pytest.raises(UsageError, match="another contract"):
+        other.read(one)
+
+
+def test_a_refusal_shows_both_contracts() -> None:
+    wanted = dataclasses.replace(CONTRACT, stride=8, fps="native")
+    with pytest.raises(UsageError) as caught:
+        refuse(CONTRACT, wanted, "the features of a.mp4")
+    assert "stride is 4, wanted 8" in caught.value.message and "fps is 25.0, wanted 'native'" in caught.value.message
+    assert caught.value.message.count("16-frame windows") == 2
+
+
+def test_what_nobody_stated_cannot_differ() -> None:
+    bare = Contract(25.0, 16, 4, 8.0, 0, "")
+    assert differences(bare, CONTRACT) == []
+    assert differences(dataclasses.replace(bare, stride=5), CONTRACT) == ["stride is 5, wanted 4"]
+    named = dataclasses.replace(CONTRACT, weights="kinetics400")
+    assert differences(named, CONTRACT) == []
+    assert differences(dataclasses.replace(CONTRACT, weights="sha256:bb"), CONTRACT)
+    assert digest(CONTRACT) != digest(named)
+
+
+def folder_of(tmp_path: Path, **manifest: object) -> Path:
+    folder = tmp_path / "features"
+    (folder / "day").mkdir(parents=True, exist_ok=True)
+    given = {"fps": 25, "window": 16, "stride": 4, "offset": 8, **manifest}
+    (folder / "manifest.json").write_text(json.dumps(given))
+    return folder
+
+
+@pytest.mark.parametrize("form", ["npy", "npz", "pt"])
+@pytest.mark.parametrize("layout", ["TC", "CT"])
+def test_formats_and_layouts_of_the_field(tmp_path: Path, form: str, layout: str) -> None:
+    array = made().array if layout == "TC" else made().array.T
+    folder = folder_of(tmp_path, layout=layout, dimension=3, videos={"day/a": {"duration": 4.0, "fps": 25}})
+    path = folder / f"day/a.{form}"
+    if form == "npy":
+        np.save(path, array)
+    elif form == "npz":
+        np.savez(path, feats=array)
+    else:
+        import torch
+
+        torch.save(torch.from_numpy(array.copy()), path)
+    opened = feature_files.open_features(str(folder))
+    assert opened.names() == ["day/a"] and opened.contract == Contract(25, 16, 4, 8, 3, "")
+    found = opened.read("day/a")
+    np.testing.assert_array_equal(found.array, made().array)
+    assert (found.duration, found.fps) == (4.0, 25.0)
+    assert opened.find("day/a.mp4") == opened.find("elsewhere/a.mkv") == "day/a" and opened.find("b.mp4") is None
+
+
+def test_one_stem_twice_is_an_error(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path)
+    for name in ("a.npy", "day/a.npy"):
+        np.save(folder / name, made().array)
+    opened = feature_files.open_features(str(folder))
+    assert opened.find("day/a.mp4") == "day/a"
+    with pytest.raises(UsageError, match="could be any of 'a', 'day/a'"):
+        opened.find("night/a.mp4")
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((3, 22), np.float32), "transposed"),
+        (np.zeros((22, 5), np.float32), "expected 3 a row"),
+        (np.zeros(22, np.float32), "expected float"),
+        (np.zeros((0, 3), np.float32), "expected float"),
+        (np.zeros((22, 3), np.int64), "expected float"),
+    ],
+)
+def test_matrices_that_cannot_be(tmp_path: Path, array: np.ndarray, message: str) -> None:
+    folder = folder_of(tmp_path, dimension=3)
+    np.save(folder / "a.npy", array)
+    with pytest.raises(UsageError, match=message):
+        feature_files.open_features(str(folder)).read("a")
+
+
+def test_pickles_are_not_run(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path)
+    np.save(folder / "a.npy", np.array([{"no": "matrix"}], object), allow_pickle=True)
+    with pytest.raises(UsageError, match="cannot read the features"):
+        feature_files.open_features(str(folder)).read("a")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "has no manifest.json"),
+        ("{", "cannot read"),
+        ("[]", "no table"),
+        ('{"fps": 25, "window": 16}', "says nothing of stride, offset"),
+        ('{"fps": 0, "window": 16, "stride": 4, "offset": 8}', "cannot be"),
+        ('{"fps": 25, "window": 16, "stride": 4, "offset": 8, "layout": "X"}', "layout"),
+    ],
+)
+def test_manifests_that_do_not_say_enough(tmp_path: Path, text: str | None, message: str) -> None:
+    folder = folder_of(tmp_path)
+    np.save(folder / "a.npy", made().array)
+    if text is None:
+        (folder / "manifest.json").unlink()
+    else:
+        (folder / "manifest.json").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        feature_files.open_features(str(folder))
+
+
+@pytest.mark.parametrize("form", ["npy", "npz", "pt"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_is_exported_can_be_read_again(tmp_path: Path, form: feature_files.Format, turned: bool) -> None:
+    cache, one = FeatureCache(str(tmp_path / "cache"), CONTRACT), video(tmp_path)
+    source = feature_files.FeatureFolder("x", CONTRACT, {"day/a.mp4": Path(cache.write(one, made()))})
+    out = str(tmp_path / "export")
+    assert feature_files.export(source, out, form, turned=turned) == 1
+    assert feature_files.export(source, out, form, turned=turned) == 0  # it is there already
+    again = feature_files.open_features(out)
+    assert again.contract == CONTRACT
+    np.testing.assert_array_equal(again.read("day/a").array, made().array)
+    entry, contract = read_entry(source.paths["day/a.mp4"])
+    assert contract == CONTRACT and entry.missing == 0

@@ -1,0 +1,209 @@
+"""Features on disk: the cache, one file per video and contract, and folders of features in the field's formats.
+
+A cache entry is one safetensors file, written once and atomically, mapped into memory when read: ``features`` float32
+(T, C), ``centres`` float64 (T,) seconds, and in its metadata the contract and which file they were made from. An entry
+of another contract, or of a file that has changed since, is a miss. Knows nothing of models or of how rows are made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vidact.errors import UsageError
+from vidact.records import Contract, Video, VideoFacts
+from vidact.store.atomic import make_folder, replacing
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+SUFFIX = ".safetensors"
+_KEY = "vidact-features"
+_HEADER_LIMIT = 1 << 20
+_ROWS = 4096  # written at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """The features of one video: ``array`` float32 (T, C), perhaps mapped from its file.
+
+    ``centres`` float64 (T,) are the seconds rows are centred at; ``duration`` in seconds and ``fps`` are the video's;
+    ``missing`` counts rows that could not be decoded and repeat a neighbour. None: nobody said.
+    """
+
+    array: NDArray[Any]
+    centres: NDArray[np.float64] | None = None
+    duration: float | None = None
+    fps: float | None = None
+    missing: int = 0
+    facts: VideoFacts | None = None
+
+
+def digest(contract: Contract) -> str:
+    """A name for a contract: the same for equal ones, another as soon as anything differs."""
+    return hashlib.sha256(json.dumps(asdict(contract), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def differences(found: Contract, wanted: Contract) -> list[str]:
+    """What speaks against reading features of contract ``found`` where ``wanted`` is asked for; empty: nothing.
+
+    A text or dimension nobody stated cannot differ, and neither can weights of which only one side gives a hash.
+    """
+    told = []
+    for field in fields(Contract):
+        ours, theirs = getattr(wanted, field.name), getattr(found, field.name)
+        unstated = ours in ("", 0) or theirs in ("", 0)
+        if field.name in ("stride", "window", "offset", "fps", "flow"):
+            unstated = field.name == "flow" and not found.backbone
+        if field.name == "weights":
+            unstated |= not (str(ours).startswith("sha256:") and str(theirs).startswith("sha256:"))
+        if ours != theirs and not unstated:
+            told.append(f"{field.name} is {theirs!r}, wanted {ours!r}")
+    return told
+
+
+def refuse(found: Contract, wanted: Contract, what: str) -> None:
+    """UsageError with both contracts when features ``what`` cannot be read as ``wanted``."""
+    told = differences(found, wanted)
+    if told:
+        raise UsageError(
+            f"{what} do not fit: {'; '.join(told)}\n  they are   {shown(found)}\n  wanted are {shown(wanted)}",
+            hint="extract them again with `vidact features --model` and this model, or choose the model they are for",
+        )
+
+
+def shown(contract: Contract) -> str:
+    """A contract in a line."""
+    rate = "native fps" if contract.fps == "native" else f"{contract.fps:g} fps"
+    rows = f"{contract.window}-frame windows at stride {contract.stride}, row i centred at frame {contract.stride}i + "
+    texts = [contract.backbone or "backbone not stated", contract.weights[:19], contract.crop, contract.normalisation]
+    size = f"{contract.dimension} numbers a row" if contract.dimension else ""
+    flow = "with optical flow" if contract.flow else ""
+    return ", ".join(text for text in [*texts, rate, rows + f"{contract.offset:g}", size, flow] if text)
+
+
+class FeatureCache:
+    """Entries of one contract below ``folder``: safe for any number of writers and readers at a time."""
+
+    def __init__(self, folder: str, contract: Contract) -> None:
+        self.contract = contract
+        self._folder = os.path.join(folder, digest(contract))
+
+    def path(self, video: Video) -> str:
+        """Where the entry of this file, of this size and age, lies or would lie."""
+        key = f"{os.path.abspath(video.path)}\0{video.size}\0{video.mtime_ns}"
+        name = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+        return os.path.join(self._folder, name[:2], name[:40] + SUFFIX)
+
+    def has(self, video: Video) -> bool:
+        """Whether there is an entry. A size or time that is not known never has one."""
+        return video.size is not None and os.path.exists(self.path(video))
+
+    def read(self, video: Video) -> Features:
+        """The entry of ``video``. UsageError when it is damaged or of another contract."""
+        path = self.path(video)
+        features, contract = read_entry(path)
+        if contract != self.contract:
+            raise UsageError(f"{path!r} holds features of another contract: {shown(contract)}", hint=f"delete {path!r}")
+        return features
+
+    def write(self, video: Video, features: Features) -> str:
+        """Write the entry of ``video``, whole or not at all; its path. RunError when the disk refuses."""
+        path = self.path(video)
+        make_folder(os.path.dirname(path))
+        write_entry(path, features, self.contract, video)
+        return path
+
+
+def write_entry(path: str, features: Features, contract: Contract, video: Video) -> None:
+    """Replace ``path`` by an entry, atomically; ``array`` may be larger than memory. RunError when the disk refuses."""
+    array, centres = features.array, np.asarray(features.centres, np.float64)
+    sizes = {"features": array.shape[0] * array.shape[1] * 4, "centres": centres.nbytes}
+    facts = {
+        "video": video.video,
+        "path": os.fsencode(video.path).hex(),
+        "size": video.size,
+        "mtime_ns": video.mtime_ns,
+        "missing": features.missing,
+        "contract": asdict(contract),
+        "facts": asdict(features.facts) if features.facts else None,
+    }
+    header = {
+        "centres": {"dtype": "F64", "shape": list(centres.shape), "data_offsets": [0, sizes["centres"]]},
+        "features": {
+            "dtype": "F32",
+            "shape": list(array.shape),
+            "data_offsets": [sizes["centres"], sum(sizes.values())],
+        },
+        "__metadata__": {_KEY: json.dumps(facts)},
+    }
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with replacing(path) as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.write(np.ascontiguousarray(centres, "<f8").tobytes())
+        for first in range(0, len(array), _ROWS):
+            file.write(np.ascontiguousarray(array[first : first + _ROWS], "<f4").tobytes())
+
+
+def read_entry(path: str | os.PathLike[str]) -> tuple[Features, Contract]:
+    """An entry, its features mapped into memory, and its contract. UsageError when the file is no whole entry."""
+    name = os.fspath(path)
+    try:
+        with open(path, "rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            if length > _HEADER_LIMIT:
+                raise ValueError(f"its header claims {length} bytes")
+            header = json.loads(file.read(length))
+        facts = json.loads(header["__metadata__"][_KEY])
+        arrays = {key: _mapped(name, 8 + length, header[key]) for key in ("features", "centres")}
+        video = VideoFacts(**facts["facts"]) if facts["facts"] else None
+        contract = Contract(**facts["contract"])
+    except OSError as error:
+        raise UsageError(
+            f"cannot read the features {name!r}: {error.strerror or error}", hint="extract them"
+        ) from error
+    except (ValueError, KeyError, TypeError, struct.error) as error:
+        raise UsageError(
+            f"{name!r} is no whole file of features: {error!r}", hint="delete it and extract again"
+        ) from error
+    duration, fps = (video.duration, video.fps) if video else (None, None)
+    return Features(arrays["features"], arrays["centres"], duration, fps, facts["missing"], video), contract
+
+
+def _mapped(path: str, base: int, entry: Mapping[str, Any]) -> NDArray[Any]:
+    kind = {"F32": "<f4", "F64": "<f8"}[entry["dtype"]]
+    first, last = entry["data_offsets"]
+    shape = tuple(entry["shape"])
+    if last - first != int(np.prod(shape)) * np.dtype(kind).itemsize or os.path.getsize(path) < base + last:
+        raise ValueError("it is cut short")
+    if not last - first:
+        return np.zeros(shape, kind)
+    return np.memmap(path, kind, "r", base + first, shape)
+
+
+def named(names: Mapping[str, Path], video: str) -> str | None:
+    """Which of ``names`` means ``video``: the same, the same without its suffix, or the only one with its stem.
+
+    UsageError when several have its stem.
+    """
+    bare = os.path.splitext(video)[0]
+    for name in (video, bare):
+        if name in names:
+            return name
+    stem = os.path.basename(bare)
+    same = [name for name in names if os.path.basename(os.path.splitext(name)[0]) == stem]
+    if len(same) > 1:
+        raise UsageError(
+            f"{video!r} could be any of {', '.join(repr(name) for name in sorted(same)[:3])}",
+            hint="name features by the whole path of their video",
+        )
+    return same[0] if same else None
