@@ -9,13 +9,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "classify", "load_model"]
+__all__ = ["__version__", "classify", "load_model", "localize"]
 
 if TYPE_CHECKING:
-    from vidact.engine.run import classify
+    from vidact.engine.run import classify, localize
     from vidact.models.build import load_model
 
-_HOMES = {"classify": "vidact.engine.run", "load_model": "vidact.models.build"}
+_HOMES = {
+    "classify": "vidact.engine.run",
+    "localize": "vidact.engine.run",
+    "load_model": "vidact.models.build",
+}
 
 
 def __getattr__(name: str) -> Any:

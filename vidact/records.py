@@ -217,7 +217,8 @@ def frozen(default: Any = None) -> Any:
 class RunSettings:
     """All settings of one run, built once from the command line. Which are frozen is an attribute of the field.
 
-    ``auto`` values (dtype, …) are resolved before this is built and their result is what is frozen.
+    ``auto`` values (dtype, …) are resolved before this is built and their result is what is frozen. ``contract`` is
+    that of the features a run makes or reads, as JSON; ``backbone`` the recogniser that makes them for a localizer.
     """
 
     command: str = frozen("classify")
@@ -237,6 +238,15 @@ class RunSettings:
     format: str = frozen("parquet")
     schema: int = frozen(1)
     root: str = frozen("")
+    contract: str = frozen("")
+    backbone: str = frozen("")
+    backbone_hash: str = frozen("")
+    nms: str | None = frozen()
+    min_score: float | None = frozen()
+    max_segments: int | None = frozen()
+    features: str = ""
+    save_features: bool = False
+    cache: str = ""
     inputs: tuple[str, ...] = ()
     device: str = "cpu"
     workers: int = 1

@@ -18,6 +18,7 @@ from cli.conftest import Vidact
 from cli.runs import outcome
 
 from vidact.cli import _report
+from vidact.engine import request as requests
 from vidact.engine import run as engine
 from vidact.errors import ModelError, RunError
 from vidact.models import zoo
@@ -237,7 +238,7 @@ def test_the_default_says_what_it_knows(
     from vidact.models.build import Chosen
 
     chosen = Chosen(zoo.ENTRIES[zoo.DEFAULT].spec, str(checkpoint), "0" * 64)
-    monkeypatch.setattr(engine, "describe", lambda *_: chosen)
+    monkeypatch.setattr(requests, "describe", lambda *_: chosen)
     first = vidact("classify", videos).err.splitlines()[0]
     assert "not human actions" in first
     assert "vidact models list" in first

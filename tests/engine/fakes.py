@@ -93,12 +93,17 @@ class FakeTask:
     chunk_rows: int = 10**9
     trouble: str = ""
     model_seconds: float = 0.0
+    finisher: str = "decoder"
 
     def open(self, video: Video) -> Iterator[Opened | None]:
         yield None  # a sign of life
         words = tuple(os.path.basename(video.path).split("."))
         if "closed" in words:
             raise VideoError("NoVideoStream", "there is no picture in it", stage="index")
+        if "stored" in words:  # nothing to read: what finish needs is there already
+            facts = VideoFacts(1.0, 0.0, 25.0, 4, 4, 0, "fake", 25)
+            yield Opened(Outline(video.video, 0, facts), (), words)
+            return
         counts = [int(word[4:]) for word in words if re.fullmatch(r"rows\d+", word)]
         rows = counts[0] if counts else os.path.getsize(video.path)
         cuts = range(0, rows, self.chunk_rows)
@@ -129,7 +134,13 @@ class FakeTask:
         first = frames.reshape(len(frames), -1)[:, 0].astype(np.float32)
         return (first[:, None] + np.arange(CLASSES, dtype=np.float32)) / np.float32(300)
 
-    def finish(self, outline: Outline, scores: np.ndarray, present: np.ndarray) -> dict[str, Any]:
+    def finish(self, outline: Outline, scores: np.ndarray, present: np.ndarray, model: Any = None) -> dict[str, Any]:
+        if "stored" in outline.video.split("."):
+            scores, present = np.zeros((1, 1, CLASSES), np.float32), np.ones(1, bool)
+        if "deadly" in outline.video.split("."):
+            os.kill(os.getpid(), 9)
+        if self.finisher == "scorer":
+            assert model == "model"
         rows = np.flatnonzero(present)
         return {
             "video": [outline.video] * len(rows),

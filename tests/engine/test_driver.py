@@ -99,10 +99,24 @@ def test_a_single_video_starts_what_it_needs(tmp_path: Path) -> None:
     assert run(pool, [long])["b.rows90.txt"].status == "ok" and pool.started.count("decoder") == 4
 
 
+@pytest.mark.parametrize("finisher", ["decoder", "scorer"])
+def test_what_is_there_already_is_finished_without_being_read(tmp_path: Path, finisher: str) -> None:
+    files = videos(tmp_path, ["a.stored.txt", "b.rows5.txt", "c.stored.txt"])
+    found = run(LocalPool(Load(FakeTask(finisher=finisher), SPLIT, 8)), files)
+    assert {name: (one.status, one.row["clips"], len(one.details["score"])) for name, one in found.items()} == {
+        "a.stored.txt": ("ok", 0, 1),
+        "b.rows5.txt": ("ok", 5, 5),
+        "c.stored.txt": ("ok", 0, 1),
+    }
+
+
 @pytest.mark.parametrize("method", ["hello", "next", "finish", "load", "score"])
 @pytest.mark.parametrize("count", [1, 3])
-def test_a_death_at_any_answer_loses_and_doubles_nothing(files: list[Video], method: str, count: int) -> None:
-    load = Load(FakeTask(chunk_rows=10), SPLIT, 8)
+@pytest.mark.parametrize("finisher", ["decoder", "scorer"])
+def test_a_death_at_any_answer_loses_and_doubles_nothing(
+    files: list[Video], method: str, count: int, finisher: str
+) -> None:
+    load = Load(FakeTask(chunk_rows=10, finisher=finisher), SPLIT, 8)
     whole = rows(run(LocalPool(load), files))
     pool = Faulty(load, lambda name, number: WorkerDied("killed") if (name, number) == (method, count) else None)
     assert rows(run(pool, files)) == whole

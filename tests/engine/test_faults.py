@@ -70,6 +70,14 @@ def workers(kind: str) -> list[psutil.Process]:
     return [child for child in children if child.name().startswith(f"ray::{kind}")]
 
 
+def test_a_video_that_kills_the_model_when_it_is_finished_fails_alone(shared: RayPool, tmp_path: Path) -> None:
+    files = videos(tmp_path, [f"{n}.rows2.txt" for n in range(12)] + ["x.rows2.deadly.txt", "y.stored.txt"])
+    pool = give(shared, Load(FakeTask(finisher="scorer"), SPLIT, 8))
+    found = named(drive(pool, files))
+    failed = {name: one.row["error"] for name, one in found.items() if one.status == "failed"}
+    assert failed == {"x.rows2.deadly.txt": "FinishDied"} and len(found) == 14
+
+
 def test_both_pools_and_every_cut_give_the_same_bits(shared: RayPool, tmp_path: Path) -> None:
     files = videos(tmp_path, [f"{n:03}.rows{n % 9 + 1}.txt" for n in range(120)] + ["long.rows800.txt"])
     task = FakeTask(views=3)

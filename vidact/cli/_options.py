@@ -18,6 +18,8 @@ _option = partial(typer.Option, show_envvar=False)
 _model = partial(_option, rich_help_panel="Model")
 _output = partial(_option, rich_help_panel="Output")
 _clips = partial(_option, rich_help_panel="Clips and labels")
+_features = partial(_option, rich_help_panel="Features")
+_segments = partial(_option, rich_help_panel="Segments")
 _machine = partial(_option, rich_help_panel="Machine")
 _run = partial(_option, rich_help_panel="This run")
 
@@ -29,6 +31,15 @@ Inputs = Annotated[
         metavar="PATH",
         help="Videos, directories (searched to the bottom), patterns, lists of paths (.txt, .csv, .jsonl, .parquet; "
         "relative ones count from the list's folder), or - for a list on standard input.",
+        show_default=False,
+    ),
+]
+OptionalInputs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[PATH]",
+        help="Videos, directories, patterns, lists of paths, or -; as `vidact classify` takes them. "
+        "May be left out with --features.",
         show_default=False,
     ),
 ]
@@ -53,6 +64,103 @@ Checkpoint = Annotated[
 Labels = Annotated[
     str | None,
     _model("--labels", metavar="FILE", help="Names of the classes, one a line.", show_default="those of the weights"),
+]
+
+Localizer = Annotated[
+    str | None,
+    _model(
+        "--model",
+        "-m",
+        metavar="NAME",
+        help="A localizer from `vidact models list`.",
+        autocompletion=parse.complete_localizer,
+        show_default="the bundled one",
+    ),
+]
+BackboneCheckpoint = Annotated[
+    list[str] | None,
+    _model(
+        "--backbone-checkpoint",
+        metavar="NAME=FILE",
+        help="Take the weights of a network the model builds on from this file. Repeatable.",
+        show_default=False,
+    ),
+]
+
+# Features
+
+Features = Annotated[
+    str | None,
+    _features(
+        "--features",
+        metavar="DIR",
+        help="Use the features in this folder: of `vidact features`, or .npy, .npz, .pt files with a manifest.json.",
+        show_default=False,
+    ),
+]
+SaveFeatures = Annotated[bool, _features("--save-features", help="Keep the features of every video in the cache.")]
+Cache = Annotated[
+    str | None,
+    _features(
+        "--cache",
+        metavar="DIR",
+        help="Folder of cached features.",
+        show_default="VIDACT_CACHE/features, else the platform's cache folder",
+    ),
+]
+FeatureFps = Annotated[
+    str | None,
+    _features(
+        "--fps",
+        metavar="FPS|native",
+        help="Frames a second features are made at; native takes every frame as it is.",
+        parser=parse.rate,
+        show_default="the model's own",
+    ),
+]
+FeatureStride = Annotated[
+    int | None,
+    _features(
+        "--stride", metavar="FRAMES", min=1, help="Frames from row to row.", show_default="a quarter of the window"
+    ),
+]
+Export = Annotated[
+    Literal["npy", "npz", "pt"] | None,
+    _features(
+        "--export",
+        help="Write the features to OUT/export as well, one such file a video, with a manifest.json.",
+        show_default=False,
+    ),
+]
+Layout = Annotated[
+    Literal["TC", "CT"], _features("--layout", help="Exported files hold (rows, dimension) or (dimension, rows).")
+]
+
+# Segments
+
+Nms = Annotated[
+    Literal["soft", "hard", "none"] | None,
+    _segments(
+        "--nms",
+        help="How segments that overlap are thinned out.",
+        show_default="as the weights were evaluated",
+    ),
+]
+SegmentScore = Annotated[
+    float | None,
+    _segments(
+        "--min-score",
+        metavar="SCORE",
+        help="Leave out segments that score less.",
+        callback=parse.score,
+        show_default="0",
+    ),
+]
+MaxSegments = Annotated[
+    int | None,
+    _segments(
+        "--max-segments", metavar="N", min=1, help="Keep the N best of each video.", show_default="the weights' own"
+    ),
 ]
 
 # Clips and labels
@@ -238,4 +346,4 @@ OnlyStatus = Annotated[
     Literal["ok", "partial", "failed"] | None,
     _option("--status", help="Only videos with this status.", show_default=False),
 ]
-Clips = Annotated[bool, _option("--clips", help="A line for every clip instead of every video.")]
+Clips = Annotated[bool, _option("--clips", help="A line for every clip, or every segment, instead of every video.")]

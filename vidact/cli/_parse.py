@@ -55,6 +55,15 @@ def score(value: float | None) -> float | None:
     return value
 
 
+def rate(value: str | None) -> float | str | None:
+    """Frames a second: a number above 0, or ``native``."""
+    if value is None or value == "native":
+        return value
+    if not re.fullmatch(r"[0-9]{1,4}(?:\.[0-9]{1,9})?", value) or float(value) == 0:
+        raise typer.BadParameter(f"{value!r} is neither 'native' nor a number of frames a second above 0.")
+    return float(value)
+
+
 def machine_wide(name: str, otherwise: str | None) -> Callable[[], str | None]:
     """The default of an option that has a machine-wide variable ``VIDACT_<NAME>``."""
     return lambda: os.environ.get(f"VIDACT_{name}") or otherwise
@@ -65,3 +74,10 @@ def complete_model(incomplete: str) -> list[tuple[str, str]]:
     from vidact.models import zoo
 
     return [(name, entry.family) for name, entry in sorted(zoo.ENTRIES.items()) if name.startswith(incomplete)]
+
+
+def complete_localizer(incomplete: str) -> list[tuple[str, str]]:
+    """Names of localizers that begin like this, with their architecture; asked for by the shell."""
+    from vidact.models.zoo import localizers
+
+    return [(name, spec.architecture) for name, spec in sorted(localizers.SPECS.items()) if name.startswith(incomplete)]

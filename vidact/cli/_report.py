@@ -1,4 +1,4 @@
-"""What ``vidact classify`` says before a run, instead of one (``--dry-run``) and after it."""
+"""What a command says before a run, instead of one (``--dry-run``) and after it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from vidact.cli._output import Output
@@ -15,7 +15,8 @@ from vidact.cli._progress import Progress
 from vidact.errors import UsageError
 
 if TYPE_CHECKING:
-    from vidact.engine.run import Prepared, Request
+    from vidact.engine.request import Request
+    from vidact.engine.run import Prepared
     from vidact.records import Outcome
     from vidact.video.find import Found
 
@@ -39,14 +40,9 @@ def nothing_found(paths: Sequence[str], prepared: Prepared | None) -> UsageError
 
 def begin(out: Output, request: Request, prepared: Prepared) -> None:
     """Which model, if nobody chose it; how much there is to do; what cannot be used."""
-    from vidact.models import zoo
-
     todo, found = prepared.todo, prepared.found
-    if request.model is None and request.checkpoint is None and prepared.spec.name == zoo.DEFAULT:
-        out.note(
-            f"Using {zoo.DEFAULT}: it knows camera motion and cuts, not human actions. "
-            "For models that do: vidact models list"
-        )
+    for line in _about(request, prepared):
+        out.note(line)
     outside = sum(os.path.isabs(video.video) for video in found.videos)
     where = f"{outside} of them outside the root" if outside else "in"
     out.note(f"{videos(len(found.videos))}{',' if outside else ''} {where} {found.root}: {_counts(prepared)}")
@@ -56,9 +52,22 @@ def begin(out: Output, request: Request, prepared: Prepared) -> None:
         _warn_of_device(out, request, prepared)
 
 
+def _about(request: Request, prepared: Prepared) -> Iterator[str]:
+    """Which weights, where a name was left out or stood for one of several; what makes the features."""
+    name, asked = prepared.choice.name, request.model
+    if request.checkpoint is None and asked != name and name.partition(".")[2].startswith("camera-motion"):
+        knows = "camera motion, cuts and fades" if request.command == "localize" else "camera motion and cuts"
+        yield f"Using {name}: it knows {knows}, not human actions. For models that do: vidact models list"
+    elif asked != name:
+        yield f"Using {name}."
+    backbone = prepared.settings.backbone
+    if backbone:
+        yield f"Features by {backbone}" + (", or from what is there." if request.features else ".")
+
+
 def plan(out: Output, request: Request, prepared: Prepared) -> None:
     """What would be done."""
-    settings, todo, found, spec = prepared.settings, prepared.todo, prepared.found, prepared.spec
+    settings, todo, found = prepared.settings, prepared.todo, prepared.found
     size = sum(video.size or 0 for video in todo.videos)
     out.heading("Dry run: nothing is started, nothing is written.")
     rows = [
@@ -70,11 +79,9 @@ def plan(out: Output, request: Request, prepared: Prepared) -> None:
         ("done", str(todo.done)),
         ("failed before", f"{todo.failed} (tried again with --retry-failed)" if todo.failed else "0"),
         ("left by --limit", str(todo.left) if todo.left else ""),
-        ("clips", "known only once the videos are read" if todo.videos else "0"),
-        ("model", f"{spec.name}, {spec.classes} classes, weights {settings.weights_hash[:12] or 'unknown'}"),
+        ("model", _model(prepared)),
         ("checkpoint", settings.checkpoint),
-        ("clip", _clip(prepared)),
-        ("labels kept", f"the best {settings.top_k}, scores from {settings.threshold:g}"),
+        *_meaning(prepared),
         ("engine", _engine(prepared)),
         ("output", _where(request, prepared)),
     ]
@@ -162,12 +169,33 @@ def _warn_of_device(out: Output, request: Request, prepared: Prepared) -> None:
         out.note(f"The run was on {before} before and is on {now} now: scores may differ in the last digits.")
 
 
-def _clip(prepared: Prepared) -> str:
-    settings, sampling = prepared.settings, prepared.spec.sampling
-    length = settings.clip_seconds or sampling.seconds
-    if settings.views:
-        return f"{length:.2f} s, {sampling.frames} frames, {settings.views} views of each video"
-    return f"{length:.2f} s, {sampling.frames} frames, one every {settings.stride_seconds or length:.2f} s"
+def _model(prepared: Prepared) -> str:
+    about = prepared.choice.localizer or prepared.choice.recogniser
+    assert about is not None
+    return f"{about.spec.name}, {about.spec.classes} classes, weights {about.weights_hash[:12] or 'unknown'}"
+
+
+def _meaning(prepared: Prepared) -> list[tuple[str, str]]:
+    """What is made of each video."""
+    from vidact.store.features import shown
+
+    settings, spec, contract = prepared.settings, prepared.choice.spec, prepared.choice.contract
+    if contract is not None:
+        rows = [("features", shown(contract)), ("cache", settings.cache)]
+        if settings.command == "localize":
+            nms = {None: "as the weights were evaluated", "soft": "soft", "hard": "hard", "none": "none"}[settings.nms]
+            most = f"{settings.max_segments} a video" if settings.max_segments else "as many as the weights give"
+            rows += [("NMS", nms), ("segments kept", f"{most}, scores from {settings.min_score or 0:g}")]
+        return rows
+    assert spec is not None
+    length = settings.clip_seconds or spec.sampling.seconds
+    clip = f"{length:.2f} s, {spec.sampling.frames} frames, "
+    clip += (
+        f"{settings.views} views of each video"
+        if settings.views
+        else f"one every {settings.stride_seconds or length:.2f} s"
+    )
+    return [("clip", clip), ("labels kept", f"the best {settings.top_k}, scores from {settings.threshold:g}")]
 
 
 def _engine(prepared: Prepared) -> str:
@@ -192,10 +220,11 @@ def _tables(out: Output, folder: str) -> None:
     facts = summary(folder).get("invocation", {})
     labels = facts.get("labels", [])
     if labels:
+        counted = ("segments",) if any("segments" in found for found in labels) else ("videos", "clips")
         out.table(
-            ("label", "videos", "clips"),
-            ((found["label"], found.get("videos", 0), found.get("clips", 0)) for found in labels[:NAMED]),
-            right=("videos", "clips"),
+            ("label", *counted),
+            ((found["label"], *(found.get(kind, 0) for kind in counted)) for found in labels[:NAMED]),
+            right=counted,
             fold=("label",),
         )
         if len(labels) > NAMED:

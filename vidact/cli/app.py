@@ -13,6 +13,8 @@ import vidact
 from vidact.cli import _errors
 from vidact.cli._output import prepare_streams
 from vidact.cli.classify import classify
+from vidact.cli.features import features
+from vidact.cli.localize import localize
 from vidact.cli.models import list_models, show_model
 from vidact.cli.show import show
 from vidact.cli.status import status
@@ -22,7 +24,7 @@ _group = partial(typer.Typer, no_args_is_help=True, pretty_exceptions_enable=Fal
 
 app = _group(
     name="vidact",
-    help="Tells which action every clip of your videos shows, and writes it as Parquet or JSONL.",
+    help="Tells which action every clip of your videos shows, and when actions happen, as Parquet or JSONL.",
     epilog="Begin with: vidact classify DIRECTORY",
 )
 models = _group(help="The models vidact knows.")
@@ -56,6 +58,8 @@ def _add(group: typer.Typer, command: Callable[..., None], *words: str) -> None:
 
 
 _add(app, classify, "classify")
+_add(app, localize, "localize")
+_add(app, features, "features")
 _add(app, show, "show")
 _add(app, status, "status")
 _add(models, list_models, "models", "list")

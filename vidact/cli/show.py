@@ -1,4 +1,4 @@
-"""``vidact show OUT``: what a run found, a line a video or a line a clip.
+"""``vidact show OUT``: what a run found, a line a video, or a line a clip or segment.
 
 Reads committed rows only, part by part, also while a run writes them; changes nothing.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import shlex
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 Top = Annotated[int, typer.Option("--top", metavar="N", min=1, help="The N best labels of each.", show_envvar=False)]
 Row = dict[str, Any]
 
-_DETAIL = ("video", "clip", "start", "end", "rank", "label_id", "label", "score", "padded")
 _VIDEO = ("video", "status", "error", "error_message", "stage", "duration", "clips")
 
 
@@ -49,7 +49,7 @@ def show(
     limit: options.MaxLines = None,
     json: options.Json = False,
 ) -> None:
-    """Print what a run found: a line for every video, or for every clip.
+    """Print what a run found: a line for every video, or for every clip or segment.
 
     Into a pipe the lines are tab-separated, without a header, and times are seconds.
     """
@@ -60,6 +60,9 @@ def show(
     names = _named(reader, video, out) if video else None
     wanted = Wanted(names, status, label or None, min_score, top)
     detailed = clips or names is not None
+    kind = reader.folder.table
+    if kind == "features":
+        detailed = False
     rows = _clips(reader, wanted) if detailed else _videos(reader, wanted)
     first = next(rows, None)
     if first is None and names is not None and wanted.labels is None and min_score is None:
@@ -67,12 +70,13 @@ def show(
         rows = _videos(reader, wanted._replace(status=status))
         first = next(rows, None)
     if first is None:
-        by_clip = "" if detailed else " That is about videos as a whole; --clips looks at every clip."
+        whole = not detailed and kind == "predictions"
+        by_clip = " That is about videos as a whole; --clips looks at every clip." if whole else ""
         nothing = wanted == Wanted(None, None, None, None, top)
         sink.note("This run has no videos yet." if nothing else f"Nothing matches.{by_clip}")
         return
     rows = itertools.chain([first], rows)
-    _print(sink, itertools.islice(rows, limit), json=json, detailed=detailed, failed=status == "failed")
+    _print(sink, itertools.islice(rows, limit), kind, json=json, detailed=detailed, failed=status == "failed")
     if limit is not None and next(rows, None) is not None:
         sink.note(f"These are the first {limit}; without --limit there are more.")
 
@@ -95,8 +99,8 @@ def _named(reader: Reader, names: Sequence[str], out: str) -> set[str]:
 
 
 def _clips(reader: Reader, wanted: Wanted) -> Iterator[Row]:
-    """The rows of clips."""
-    for part in reader.parts(videos=wanted.videos, columns=_DETAIL):
+    """The rows of clips or segments."""
+    for part in reader.parts(videos=wanted.videos):
         statuses = dict(zip(*(part.videos.column(name).to_pylist() for name in ("video", "status")), strict=True))
         for row in _matching(part.detail, wanted, whole=False):
             if wanted.status is None or statuses[row["video"]] == wanted.status:
@@ -106,57 +110,98 @@ def _clips(reader: Reader, wanted: Wanted) -> Iterator[Row]:
 def _videos(reader: Reader, wanted: Wanted) -> Iterator[Row]:
     """A row for every video and label; a video without a label has one too, unless labels are filtered by."""
     anyhow = [] if wanted.labels or wanted.min_score else [{"label": None, "score": None}]
-    for part in reader.parts(videos=wanted.videos, columns=_DETAIL):
+    for part in reader.parts(videos=wanted.videos):
         found: dict[str, list[Row]] = {}
         for row in _matching(part.detail, wanted, whole=True):
-            found.setdefault(row["video"], []).append({"label": row["label"], "score": row["score"]})
+            found.setdefault(row.pop("video"), []).append(row)
         for facts in part.videos.select(list(_VIDEO)).to_pylist():
             if wanted.status is None or facts["status"] == wanted.status:
-                for best in found.get(facts["video"], anyhow):
-                    yield {"video": facts["video"], **best, **facts}
+                for row in _of_video(reader.folder.table, found.get(facts["video"], []), wanted) or anyhow:
+                    yield {"video": facts["video"], **row, **facts}
+
+
+def _of_video(table: str, rows: list[Row], wanted: Wanted) -> list[Row]:
+    """What is told of one video: its own labels; or how often each label was found in it, and how surely at best."""
+    if table == "features":
+        return rows
+    if table == "predictions":
+        return [{"label": row["label"], "score": row["score"]} for row in rows]
+    counts = Counter(row["label"] for row in rows)
+    best: dict[str, float] = {}
+    for row in rows:
+        best[row["label"]] = max(row["score"], best.get(row["label"], 0.0))
+    ranked = sorted(best, key=lambda label: -best[label])[: wanted.top]
+    return [{"label": label, "score": best[label], "segments": counts[label]} for label in ranked]
 
 
 def _matching(detail: Any, wanted: Wanted, *, whole: bool) -> list[Row]:
-    """Rows of a detail table, of whole videos or of clips, that pass the filters on labels."""
+    """Rows of a detail table that pass the filters on labels; of predictions those of whole videos, or of clips."""
     import numpy as np
 
-    mask = np.asarray(detail.column("rank").to_numpy() <= wanted.top)
-    mask &= np.asarray(detail.column("clip").is_null().to_numpy()) == whole
-    if wanted.min_score is not None:
+    mask = np.ones(detail.num_rows, bool)
+    if "rank" in detail.column_names:
+        mask &= np.asarray(detail.column("rank").to_numpy() <= wanted.top)
+        mask &= np.asarray(detail.column("clip").is_null().to_numpy()) == whole
+    if wanted.min_score is not None and "score" in detail.column_names:
         # In float32, as they are stored: a score shown as 0.300 must pass --min-score 0.3.
         mask &= np.asarray(detail.column("score").to_numpy() >= np.float32(wanted.min_score))
     rows: list[Row] = detail.take(np.flatnonzero(mask)).to_pylist()
-    return rows if wanted.labels is None else [row for row in rows if row["label"] in wanted.labels]
+    return rows if wanted.labels is None else [row for row in rows if row.get("label") in wanted.labels]
 
 
-def _print(sink: Output, rows: Iterable[Row], *, json: bool, detailed: bool, failed: bool) -> None:
+def _print(sink: Output, rows: Iterable[Row], kind: str, *, json: bool, detailed: bool, failed: bool) -> None:
     if json:
         sink.json(rows)
-    elif detailed:
-        _print_clips(sink, rows)
     elif failed:
         _print_failures(sink, rows)
+    elif detailed:
+        _print_clips(sink, rows)
+    elif kind == "features":
+        _print_features(sink, rows)
     else:
-        _print_videos(sink, rows)
+        _print_videos(sink, rows, "clips" if kind == "predictions" else "segments")
 
 
-def _print_videos(out: Output, rows: Iterable[Row]) -> None:
+def _print_videos(out: Output, rows: Iterable[Row], counted: str) -> None:
     out.table(
-        ("video", "label", "score", "duration", "clips", "status"),
+        ("video", "label", "score", "duration", counted, "status"),
         (
             (
                 row["video"],
                 row["label"],
                 _score(row["score"]),
                 _time(out, row["duration"]),
-                row["clips"],
-                row["status"] if row["error"] is None else f"{row['status']}: {row['error']}",
+                row.get(counted, ""),
+                _status(row),
             )
             for row in rows
         ),
-        right=("score", "duration", "clips"),
+        right=("score", "duration", counted),
         fold=("video",),
     )
+
+
+def _print_features(out: Output, rows: Iterable[Row]) -> None:
+    out.table(
+        ("video", "rows", "dimension", "duration", "status", "file"),
+        (
+            (
+                row["video"],
+                row.get("rows"),
+                row.get("dimension"),
+                _time(out, row["duration"]),
+                _status(row),
+                row.get("file"),
+            )
+            for row in rows
+        ),
+        right=("rows", "dimension", "duration"),
+        fold=("video", "file"),
+    )
+
+
+def _status(row: Row) -> str:
+    return str(row["status"]) if row["error"] is None else f"{row['status']}: {row['error']}"
 
 
 def _print_clips(out: Output, rows: Iterable[Row]) -> None:
@@ -169,7 +214,7 @@ def _print_clips(out: Output, rows: Iterable[Row]) -> None:
                 _time(out, row["end"]),
                 row["label"],
                 _score(row["score"]),
-                "padded" if row["padded"] else "",
+                "padded" if row.get("padded") else "",
             )
             for row in rows
         ),

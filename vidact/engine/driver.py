@@ -15,7 +15,7 @@ from vidact.engine.blocks import Held
 from vidact.engine.crew import CALLS, Crew, Hand, Sent
 from vidact.engine.faults import Deaths, fatal
 from vidact.engine.ledger import Entry, Job, Ledger
-from vidact.engine.local import BlocksLost, Call, Pool, WorkerDied
+from vidact.engine.local import BlocksLost, Call, Kind, Pool, WorkerDied
 from vidact.engine.scoring import Scoring
 from vidact.engine.worker import Failure, Report
 from vidact.errors import RunError
@@ -28,7 +28,7 @@ MODEL_DEADLINE = 1800.0  # seconds one call of a model may take
 START = 300.0  # seconds a process may take to come up and load its model
 STALL = 10.0  # seconds between two looks after which silence is forgiven
 DRAIN = 5.0  # seconds to finish what is on its way once stop() says so
-JOBS = 64  # videos in one call of finish
+JOBS = {"decoder": 64, "scorer": 8}  # videos in one call of finish
 
 
 def drive(
@@ -70,6 +70,7 @@ class _Driver:
         deadline: float,
     ) -> None:
         self._load, self._stop, self._deadline = pool.load, stop, deadline
+        self._finisher: Kind = "scorer" if pool.load.task.finisher == "scorer" else "decoder"
         self._deaths = Deaths()
         self._crew = Crew(pool)
         self._ledger = Ledger(videos, attempts, pool.load.split.decoders)
@@ -144,13 +145,13 @@ class _Driver:
         return not out and self._scoring.waiting < self._load.batch and not self._crew.out("score")
 
     def _finish(self) -> None:
-        """Videos whose rows are all scored go to a decoder with few calls, many in one call."""
-        ledger = self._ledger
+        """Videos whose rows are all scored go to a worker of the task's choice with few calls, many in one call."""
+        ledger, kind = self._ledger, self._finisher
         asked = {id(sent.hand) for sent in self._crew.sent.values() if sent.name == "finish"}
-        hands = [hand for hand in self._decoders if hand.ready and id(hand) not in asked]
+        hands = [hand for hand in self._crew.hands[kind] if hand.ready and id(hand) not in asked]
         for hand in sorted(hands, key=lambda hand: (hand.alone, len(hand.calls))):
-            if ledger.finished:
-                entries, ledger.finished = ledger.finished[:JOBS], ledger.finished[JOBS:]
+            entries = ledger.take_finished(JOBS[kind])
+            if entries:
                 jobs = [entry.job(self._load.task.views) for entry in entries]
                 self._crew.send(Sent("finish", hand, entries=entries), jobs)
 
@@ -233,7 +234,13 @@ class _Driver:
         if not hand.ready:
             self._deaths.starting(death)
         if hand.worker.kind == "scorer":
-            self._deaths.model(death)
+            finishing = [sent for sent in owed if sent.entries]
+            for sent in finishing:
+                self._ledger.finish_again(sent.entries, death.reason)
+            if finishing:  # perhaps one video's doing, and that one is found: no reason to end the run
+                self._deaths.decoder(death, self._done)
+            else:
+                self._deaths.model(death)
             self._scoring.give_back(owed)
         else:
             self._deaths.decoder(death, self._done)

@@ -27,7 +27,7 @@ class Entry:
     """One video on its way: what is known of it, and the scores of its rows as they come in."""
 
     __slots__ = (
-        "attempts", "closed", "damaged", "deaths", "decoders", "error", "left", "outline", "present", "scores",
+        "attempts", "closed", "damaged", "deaths", "decoders", "error", "fatal", "left", "outline", "present", "scores",
         "seconds_decode", "seconds_model", "stored", "video",
     )  # fmt: skip
 
@@ -38,6 +38,7 @@ class Entry:
         self.left = 1  # pieces not complete
         self.closed = False  # its outcome is known, or being made
         self.deaths = 0  # processes it killed while alone
+        self.fatal = 0  # calls of finish it was in that killed their process
         self.error: Failure | None = None  # of a chunk that gave nothing
         self.scores: np.ndarray[Any, Any] | None = None
         self.present: np.ndarray[Any, Any] | None = None
@@ -56,6 +57,8 @@ class Entry:
 
     def job(self, views: int) -> tuple[Any, Any, np.ndarray[Any, Any]]:
         """What ``finish`` gets: outline, scores (rows, views, …) and which rows are there (rows,)."""
+        if not self.outline.rows:
+            return self.outline, None, np.zeros(0, bool)
         if self.scores is None or self.present is None:
             raise ValueError(f"{self.video.video}: no row was scored")
         shape = (self.outline.rows, views, *self.scores.shape[1:])
@@ -66,7 +69,9 @@ class Entry:
         """The row of the table ``videos`` and the detail rows. Closes the entry."""
         rows = self.outline.rows if self.outline is not None else 0
         clips, status = 0, "failed"
-        if failure is None and self.present is not None:
+        if failure is None and not rows:  # its rows were there already
+            status = "ok"
+        elif failure is None and self.present is not None:
             clips = int(self.present.reshape(rows, -1).all(axis=1).sum())
             status = "ok"
             if clips < rows or self.damaged:
@@ -229,11 +234,27 @@ class Ledger:
         entry.left -= 1
         if entry.left:
             return
-        if entry.present is None or not entry.present.any():
+        if entry.outline.rows and (entry.present is None or not entry.present.any()):
             self.fail(entry, entry.error or Failure("Undecodable", "no clip could be decoded", "decode"))
         else:
             entry.closed = True
             self.finished.append(entry)
+
+    def take_finished(self, most: int) -> list[Entry]:
+        """Videos to finish in one call: at most so many, and one alone that was in a call its worker died of."""
+        alone = next((entry for entry in self.finished if entry.fatal), None)
+        taken = self.finished[:most] if alone is None else [alone]
+        self.finished = [entry for entry in self.finished if entry not in taken]
+        return taken
+
+    def finish_again(self, entries: Sequence[Entry], reason: str) -> None:
+        """The model's process died with these in a call of finish: each is tried once more, alone."""
+        for entry in entries:
+            entry.fatal += 1
+            if entry.fatal > 1:
+                self.outcomes.append(entry.outcome(Failure("FinishDied", f"its worker died ({reason})", "finish")))
+            else:
+                self.finished.append(entry)
 
     def failed(self, piece: Piece, failure: Failure) -> None:
         """A piece could not be read. One chunk of many is forgiven: the video may be partial."""

@@ -255,8 +255,9 @@ def _same_modules() -> Iterator[None]:
     here = os.path.realpath(os.getcwd())
     paths = [path for path in sys.path if path and os.path.realpath(path) != here]
     own = str(Path(__file__).resolve().parents[2])
-    if own not in paths:
-        paths.append(own)  # last: wherever vidact itself lies, it shadows nothing
+    if own not in paths:  # last, where it shadows nothing, but before any other vidact
+        others = (place for place, path in enumerate(paths) if os.path.isdir(os.path.join(path, "vidact")))
+        paths.insert(next(others, len(paths)), own)
     os.environ["PYTHONPATH"] = os.pathsep.join(paths)
     try:
         yield

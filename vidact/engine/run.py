@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 from vidact.engine import machine
@@ -19,15 +19,16 @@ from vidact.engine.driver import drive
 from vidact.engine.local import Load, LocalPool
 from vidact.engine.plan import Done, Todo, remaining
 from vidact.engine.pool import RayPool
-from vidact.errors import UsageError
-from vidact.models.build import Chosen, describe
+from vidact.engine.request import Choice, Request, cache_folder, check, choose
+from vidact.engine.worker import Task
 from vidact.models.weights import spec_to_json
-from vidact.models.zoo import ENTRIES
-from vidact.records import Outcome, RunSettings, Spec, VideoFacts
+from vidact.records import Outcome, RunSettings, Spec, Video
 from vidact.store import manifest
-from vidact.tasks.classify import Classify, parse_views
+from vidact.store.feature_files import open_features
+from vidact.tasks.classify import Classify
+from vidact.tasks.features import ExtractFeatures
+from vidact.tasks.localize import Localize
 from vidact.video.find import Found, find
-from vidact.video.transform import plan as plan_crops
 
 
 class Sink(Protocol):
@@ -57,46 +58,11 @@ class Nowhere:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
-    """What a user asks for: the options of the command line, by their names. None: decide for me.
-
-    ``inputs`` are files, directories and patterns, ``listed`` the entries of list files; ``out`` is a folder, or ``-``
-    for none. ``views`` reads ``10x3``; times are in seconds.
-    """
-
-    inputs: tuple[str, ...] = ()
-    listed: tuple[str | bytes, ...] = ()
-    out: str = "-"
-    model: str | None = None
-    checkpoint: str | None = None
-    labels: str | None = None
-    clip_seconds: float | None = None
-    stride_seconds: float | None = None
-    views: str | None = None
-    top_k: int = 5
-    threshold: float = 0.0
-    format: str = "parquet"
-    root: str | None = None
-    overwrite: bool = False
-    device: str = "auto"
-    dtype: str = "auto"
-    batch_size: int | None = None
-    workers: int | None = None
-    decoders: int | None = None
-    decoder: str = "auto"
-    address: str | None = None
-    retry_failed: bool = False
-    limit: int | None = None
-    max_runtime: float | None = None
-    log_file: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Prepared:
     """A run before it starts: every ``auto`` is resolved, every setting checked. ``todo`` is as of now."""
 
     settings: RunSettings
-    spec: Spec
+    choice: Choice
     split: machine.Split
     found: Found
     todo: Todo
@@ -109,37 +75,53 @@ def prepare(request: Request) -> Prepared:
     Starts neither Ray nor torch and writes nothing. Raises UsageError, ModelError or, when ``out`` holds a run with
     other frozen settings, RunError.
     """
-    _check(request)
+    check(request)
     run = None if request.out == "-" else manifest.inspect(request.out, overwrite=request.overwrite)
     begun = run is not None and not request.overwrite and bool(manifest.own_parts(request.out))
     frozen: dict[str, Any] = dict(run["frozen"]) if run and begun else {}
-    model = request.model
-    if model is None and request.checkpoint is None and frozen.get("model") in ENTRIES:
-        model = frozen["model"]  # the default may be another by now; a run keeps its own
-    chosen = describe(model, request.checkpoint, request.labels)
-    _check_views(request, chosen.spec)
-    found = find(request.inputs, root=request.root or frozen.get("root"), listed=request.listed)
+    choice = choose(request, frozen)
+    found = _find(request, frozen.get("root"))
     device = machine.device(request.device)
     split = machine.split(device, workers=request.workers, decoders=request.decoders)
-    settings = _settings(request, chosen, found.root, split, frozen.get("dtype", "float32"))
+    settings = _settings(request, choice, found.root, split, frozen.get("dtype", "float32"))
     committed: Mapping[str, Done] = {}
     if frozen and run is not None:
         manifest.refuse_differences(request.out, run, settings, new_root=request.root is not None)
         committed = _committed(request.out)
     todo = remaining(found.videos, committed, retry_failed=request.retry_failed, limit=request.limit)
-    return Prepared(settings, chosen.spec, split, found, todo, bool(frozen))
+    return Prepared(settings, choice, split, found, todo, bool(frozen))
 
 
-def _settings(request: Request, chosen: Chosen, root: str, split: machine.Split, dtype: str) -> RunSettings:
-    spec = chosen.spec
-    item_bytes = 3 * spec.sampling.frames * spec.geometry.size[0] * spec.geometry.size[1]
+def _find(request: Request, root: str | None) -> Found:
+    """The videos asked for; where only features are named, the videos these are of, under their own names."""
+    if request.features is None or request.inputs or request.listed:
+        return find(request.inputs, root=request.root or root, listed=request.listed)
+    folder = open_features(request.features)
+    videos = []
+    for name in folder.names():
+        path = str(folder.paths[name])
+        stat = os.stat(path) if os.path.exists(path) else None
+        error = None if stat else ("NotFound", f"its features {path!r} are gone")
+        videos.append(Video(name, path, stat and stat.st_size, stat and stat.st_mtime_ns, error))
+    return Found(os.path.abspath(request.features), videos, [])
+
+
+def _settings(request: Request, choice: Choice, root: str, split: machine.Split, dtype: str) -> RunSettings:
+    spec, recogniser, localizer = choice.spec, choice.recogniser, choice.localizer
+    batch_size = request.batch_size
+    if batch_size is None:
+        height, width = spec.geometry.size if spec else (1, 1)
+        item_bytes = 3 * (spec.sampling.frames if spec else 1) * height * width
+        batch_size = machine.batch_size(item_bytes, split.device)
+    about = localizer or recogniser
+    assert about is not None
     return RunSettings(
-        command="classify",
-        model=spec.name,
+        command=request.command,
+        model=choice.name,
         checkpoint=os.path.abspath(request.checkpoint) if request.checkpoint else "",
-        weights_hash=chosen.weights_hash,
-        spec_hash=_digest(spec),
-        labels_hash=hashlib.sha256("\n".join(spec.labels).encode()).hexdigest() if request.labels else "",
+        weights_hash=about.weights_hash,
+        spec_hash=_digest(spec) if spec else "",
+        labels_hash=hashlib.sha256("\n".join(about.spec.labels).encode()).hexdigest() if request.labels else "",
         clip_seconds=request.clip_seconds,
         stride_seconds=request.stride_seconds,
         views=request.views,
@@ -149,17 +131,44 @@ def _settings(request: Request, chosen: Chosen, root: str, split: machine.Split,
         decoder=request.decoder,
         format="jsonl" if request.out == "-" else request.format,
         root=root,
+        contract=json.dumps(asdict(choice.contract), sort_keys=True) if choice.contract else "",
+        backbone=recogniser.spec.name if localizer and recogniser else "",
+        backbone_hash=recogniser.weights_hash if localizer and recogniser else "",
+        nms=request.nms,
+        min_score=request.min_score,
+        max_segments=request.max_segments,
+        features=os.path.abspath(request.features) if request.features else "",
+        save_features=request.save_features,
+        cache=os.path.abspath(request.cache) if request.cache else cache_folder(),
         inputs=request.inputs,
         device=split.device,
         workers=0 if request.workers == 0 else split.scorers,
         decoders=split.decoders,
-        batch_size=request.batch_size or machine.batch_size(item_bytes, split.device),
+        batch_size=batch_size,
         limit=request.limit,
         max_runtime=request.max_runtime,
         address=request.address,
         retry_failed=request.retry_failed,
         log_file=request.log_file,
     )
+
+
+def _task(prepared: Prepared) -> Task:
+    """The task of a run: what to do with one video."""
+    settings, choice = prepared.settings, prepared.choice
+    if settings.command == "classify":
+        assert choice.spec is not None
+        return Classify(settings, choice.spec)
+    assert choice.contract is not None
+    extract = None
+    if choice.recogniser is not None:
+        chosen = choice.recogniser
+        weights = chosen.spec.name, chosen.file, chosen.weights_hash
+        extract = ExtractFeatures(settings, chosen.spec, choice.contract, weights)
+    if settings.command == "features":
+        assert extract is not None
+        return extract
+    return Localize(settings, choice.contract, extract)
 
 
 def _digest(spec: Spec) -> str:
@@ -172,41 +181,6 @@ def _committed(out: str) -> Mapping[str, Done]:
     from vidact.store.reader import Reader
 
     return Reader(out).committed()
-
-
-def _check(request: Request) -> None:
-    """UsageError for a value no run can have, whoever asks."""
-    choices = {
-        "format": ("parquet", "jsonl"),
-        "dtype": ("auto", "float32", "bfloat16", "float16"),
-        "decoder": ("auto", "decord", "pyav"),
-    }
-    for name, allowed in choices.items():
-        if getattr(request, name) not in allowed:
-            raise UsageError(f"{name} {getattr(request, name)!r}", hint=f"choose one of {', '.join(allowed)}")
-    least = {"top_k": 1, "batch_size": 1, "limit": 1, "workers": 0, "decoders": 1}
-    for name, lowest in least.items():
-        value = getattr(request, name)
-        if value is not None and value < lowest:
-            raise UsageError(f"{name} is {value}", hint=f"it is at least {lowest}")
-    for name in ("clip_seconds", "stride_seconds", "max_runtime"):
-        value = getattr(request, name)
-        if value is not None and not 0 < value < float("inf"):
-            raise UsageError(f"{name} is {value:g}", hint="it is a number of seconds above 0")
-
-
-def _check_views(request: Request, spec: Spec) -> None:
-    """Say now, not once per video, that a model cannot be shown these pictures or crops."""
-    if len(spec.mean) != 3:
-        raise UsageError(f"{spec.name} sees optical flow, which vidact does not compute yet", hint="vidact models list")
-    if request.views is None:
-        return
-    if request.stride_seconds is not None:
-        raise UsageError(
-            "--views spreads its clips over each video; --stride-seconds has no meaning there", hint="leave one out"
-        )
-    _, crops = parse_views(request.views)
-    plan_crops(VideoFacts(1.0, 0.0, 25.0, 640, 360, 0, "", 25), spec.geometry, crops)
 
 
 def execute(
@@ -230,7 +204,7 @@ def execute(
         sink.tick()
         return stop()
 
-    load = Load(Classify(settings, prepared.spec), prepared.split, settings.batch_size)
+    load = Load(_task(prepared), prepared.split, settings.batch_size)
     with LocalPool(load) if settings.workers == 0 else RayPool(load, address=settings.address) as pool:
         for outcome in drive(pool, todo.videos, attempts=todo.attempts, stop=asked, progress=progress):
             sink.add(outcome)
@@ -247,8 +221,23 @@ def classify(
     clip_seconds, views, top_k, device, workers (0: everything in this process), … Raises UsageError, ModelError or
     RunError.
     """
+    yield from _stream("classify", inputs, out, options)
+
+
+def localize(
+    inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (), *, out: str | None = None, **options: Any
+) -> Iterator[Outcome]:
+    """Localize actions in videos and yield an Outcome for each as it is done: its row, and its segments as columns.
+
+    As ``classify``; further ``options`` are features (a folder of features that exist; then ``inputs`` may be left
+    out), save_features, nms, min_score, max_segments.
+    """
+    yield from _stream("localize", inputs, out, options)
+
+
+def _stream(command: str, inputs: Any, out: str | None, options: Mapping[str, Any]) -> Iterator[Outcome]:
     given = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
-    request = Request(tuple(os.fspath(path) for path in given), out=out or "-", **options)
+    request = Request(tuple(os.fspath(path) for path in given), out=out or "-", command=command, **options)
     prepared = prepare(request)
     ends = float("inf") if request.max_runtime is None else time.monotonic() + request.max_runtime
 

@@ -69,18 +69,22 @@ class Reader(Protocol):
 class Task(Protocol):
     """What to do with one video. Picklable and cheap; ``item`` is the shape (T, h, w, 3) of one model input.
 
-    ``open`` returns the open video, or yields None now and then and the open video last.
+    ``open`` returns the open video, or yields None now and then and the open video last. ``finisher`` is the kind of
+    worker that calls ``finish``: ``decoder``, or ``scorer`` where it needs the ``model`` as well. A video whose outline
+    has no rows is finished without being read, with None for scores.
     """
 
     @property
     def item(self) -> tuple[int, ...]: ...
     @property
     def views(self) -> int: ...
+    @property
+    def finisher(self) -> str: ...
     def open(self, video: Video) -> Opened | Iterator[Opened | None]: ...
     def read(self, opened: Any, chunk: Chunk, threads: int) -> AbstractContextManager[Any]: ...
     def load(self, threads: int) -> Any: ...
     def score(self, model: Any, frames: np.ndarray[Any, np.dtype[np.uint8]]) -> np.ndarray[Any, Any]: ...
-    def finish(self, outline: Any, scores: np.ndarray[Any, Any], present: np.ndarray[Any, Any]) -> Columns: ...
+    def finish(self, outline: Any, scores: Any, present: Any, model: Any = None) -> Columns: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,15 +243,16 @@ class Decoder:
 
         Pickled here because thousands of small arrays cross a process border far cheaper as one piece.
         """
-        return pickle.dumps([self._finish(*job) for job in jobs], protocol=5)
+        return pickle.dumps([_finished(self._task, *job) for job in jobs], protocol=5)
 
-    def _finish(self, outline: Any, scores: Any, present: np.ndarray[Any, Any]) -> Columns | Failure:
-        try:
-            if isinstance(scores, Stored):
-                scores = np.memmap(scores.path, np.float32, "r", shape=scores.shape)
-            return self._task.finish(outline, scores, present)
-        except Exception as error:  # one video: whatever it is, it becomes a row
-            return Failure.of(error, "finish")
+
+def _finished(task: Task, outline: Any, scores: Any, present: Any, model: Any = None) -> Columns | Failure:
+    try:
+        if isinstance(scores, Stored):
+            scores = np.memmap(scores.path, np.float32, "r", shape=scores.shape)
+        return task.finish(outline, scores, present, model)
+    except Exception as error:  # one video: whatever it is, it becomes a row
+        return Failure.of(error, "finish")
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,6 +334,10 @@ class Scorer:
         except Exception as error:  # a model fails for every batch alike: told to the driver, which ends the run
             return Failure.of(error, "model")
         return np.concatenate(found), time.monotonic() - started
+
+    def finish(self, jobs: Sequence[tuple[Any, Any, np.ndarray[Any, Any]]]) -> bytes:
+        """As a decoder's, with the model at hand."""
+        return pickle.dumps([_finished(self._task, *job, self._model) for job in jobs], protocol=5)
 
     def _batches(self, pieces: Iterable[tuple[int, int, int]], blocks: Sequence[Block]) -> Iterator[int]:
         """Fill ``_frames`` batch by batch; yields how many of its places are taken."""

@@ -18,7 +18,7 @@ from vidact.models import weights, zoo
 from vidact.models.labels import read_labels
 from vidact.models.networks import NETWORKS
 from vidact.models.zoo import localizers
-from vidact.records import Spec
+from vidact.records import LocalizerSpec, Spec
 
 _WRAPPERS = ("model_state", "state_dict_ema", "state_dict", "model", "module")
 _PREFIXES = ("module.", "_orig_mod.")
@@ -54,16 +54,67 @@ def describe(name: str | None, checkpoint: str | None = None, labels: str | None
     return dataclasses.replace(chosen, spec=dataclasses.replace(chosen.spec, labels=names))
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class ChosenLocalizer:
+    """Which localizer weights a name and a checkpoint mean: the file, its spec and its SHA-256."""
+
+    spec: LocalizerSpec
+    file: str
+    weights_hash: str
+
+
+def describe_localizer(name: str | None, checkpoint: str | None = None) -> ChosenLocalizer:
+    """What ``--model`` and ``--checkpoint`` mean for a localizer, without importing torch.
+
+    Raises ModelError when the name is unknown, no localizer's, or the file is missing.
+    """
+    inside = None if checkpoint is None else weights.read_localizer_spec(checkpoint)
+    if inside is not None and checkpoint is not None:
+        if name not in (None, inside.name, inside.architecture):
+            raise ModelError(
+                f"{checkpoint!r} holds {inside.name}, not {name}",
+                hint=f"leave --model out, or give --model {inside.architecture}",
+            )
+        return ChosenLocalizer(inside, checkpoint, weights.file_hash(checkpoint))
+    spec = localizers.resolve(name or localizers.DEFAULT)
+    if checkpoint is not None and name is not None and "." not in name:
+        spec = None  # the name of an architecture alone says nothing about features or labels
+    if spec is None:
+        raise _unknown_localizer(name or localizers.DEFAULT, checkpoint)
+    if checkpoint is not None:
+        return ChosenLocalizer(spec, checkpoint, weights.file_hash(checkpoint))
+    if spec.name not in localizers.BUNDLED:
+        raise ModelError(f"the weights {spec.name} are not part of vidact", hint="give their file with --checkpoint")
+    file, sha256 = localizers.BUNDLED[spec.name]
+    return ChosenLocalizer(spec, _in_package(file), sha256)
+
+
+def _unknown_localizer(name: str, checkpoint: str | None) -> ModelError:
+    sets = ", ".join(known for known, spec in localizers.SPECS.items() if spec.architecture == name)
+    if not localizers.means(name):
+        kind = "a recogniser, not a localizer" if zoo.resolve(name) or name in NETWORKS else "no model vidact knows"
+        return ModelError(f"{name} is {kind}", hint="choose one of " + ", ".join(localizers.ARCHITECTURES))
+    return ModelError(
+        f"{name} alone does not say how its weights are used",
+        hint=f"name the set: {sets or 'none is published'}"
+        + (" (with --checkpoint FILE)" if checkpoint is None else ""),
+    )
+
+
 def _bundled_file(entry: zoo.Entry) -> str:
     if entry.bundled is None:
         raise ModelError(
             f"the weights {entry.spec.name} are not part of vidact",
             hint=f"get the file ({entry.source or entry.spec.notes}) and give it with --checkpoint FILE",
         )
-    file = weights.bundled(entry.bundled)
+    return _in_package(entry.bundled)
+
+
+def _in_package(name: str) -> str:
+    file = weights.bundled(name)
     if not file.exists():
         raise ModelError(
-            f"the bundled weights {entry.bundled!r} are not in this installation",
+            f"the bundled weights {name!r} are not in this installation",
             hint="install vidact again: `pip install --force-reinstall vidact`",
         )
     return str(file)
@@ -140,19 +191,26 @@ def load_model(
         from vidact.models import localizer
 
         names = read_labels(labels) if isinstance(labels, str) else labels
-        return localizer.load(name, file, device=device, dtype=dtype, labels=names)
+        chosen_one = describe_localizer(name, file)
+        _check_hash(chosen_one.file, chosen_one.weights_hash if file is None else "", sha256)
+        return localizer.load(chosen_one.spec, chosen_one.file, device=device, dtype=dtype, labels=names)
     chosen = describe(name, file, labels if isinstance(labels, str) else None)
     if labels is not None and not isinstance(labels, str):
         chosen = dataclasses.replace(chosen, spec=dataclasses.replace(chosen.spec, labels=tuple(labels)))
-    found = chosen.weights_hash if file is not None else weights.file_hash(chosen.file)
-    expected = sha256 or chosen.weights_hash
-    if found != expected:
-        raise ModelError(
-            f"{chosen.file!r} is damaged or was changed: its SHA-256 is {found}, expected {expected}",
-            hint="install or copy it again",
-        )
+    _check_hash(chosen.file, chosen.weights_hash if file is None else "", sha256)
     network, spec = _load(chosen)
     return Recognizer(network, spec, device=device, dtype=dtype)
+
+
+def _check_hash(file: str, known: str, wanted: str | None) -> None:
+    """ModelError when a file is not the one whose SHA-256 is ``wanted``, or else ``known``; neither: any file is."""
+    expected = wanted or known
+    found = weights.file_hash(file) if expected else ""
+    if found != expected:
+        raise ModelError(
+            f"{file!r} is damaged or was changed: its SHA-256 is {found}, expected {expected}",
+            hint="install or copy it again",
+        )
 
 
 def _load(chosen: Chosen) -> tuple[Any, Spec]:

@@ -20,8 +20,7 @@ from vidact.models.localization import segments, timing
 from vidact.models.localization.segments import Detections
 from vidact.models.localization.settings import Settings, from_json
 from vidact.models.recognizer import DTYPES
-from vidact.models.weights import read_localizer_spec, read_tensors
-from vidact.models.zoo import localizers
+from vidact.models.weights import read_tensors
 from vidact.records import Contract, LocalizerSpec, Segments
 
 # architecture → the module that builds it. A module offers published_by(state) → format, from_state(format, state,
@@ -71,12 +70,14 @@ class Localizer:
         *,
         duration: float | None = None,
         fps: float | None = None,
+        centres: np.ndarray[Any, Any] | None = None,
         class_scores: np.ndarray[Any, Any] | Sequence[float] | None = None,
     ) -> Segments:
         """Features (T, C) of one video → its segments in seconds, best first.
 
         ``duration`` in seconds (default: what the rows cover); ``fps`` of the video, used where the contract says
-        ``native`` (default there: what rows and duration imply). ``class_scores`` (classes,) from a video-level
+        ``native`` (default there: what rows and duration imply). ``centres`` (T,) are the seconds rows are centred at:
+        with them times are right for a frame rate that varies. ``class_scores`` (classes,) from a video-level
         classifier give class-agnostic segments their labels; weights evaluated as bare proposals keep none. Raises
         UsageError for features that do not fit the contract.
         """
@@ -88,7 +89,7 @@ class Localizer:
                 f"{self.spec.name} names its segments itself and takes no class scores", hint="leave class_scores out"
             )
         scores = None if class_scores is None else np.asarray(class_scores)
-        clock = timing.clock(self.contract, self.settings, len(rows), seconds, rate)
+        clock = timing.clock(self.contract, self.settings, len(rows), seconds, rate, centres)
         # The originals lay windows over every step of the video, though the last rows of features are missing.
         known = fps is not None or self.contract.fps != "native"
         steps = max(1, -(-round(rate * seconds) // self.contract.stride)) if known else len(rows)
@@ -170,28 +171,24 @@ def check(features: np.ndarray[Any, Any] | Tensor, contract: Contract) -> np.nda
         )
     if not np.issubdtype(array.dtype, np.floating):
         raise UsageError(f"the features are {array.dtype}, expected float32", hint="convert them first")
-    rows = np.ascontiguousarray(array, dtype=np.float32)
+    rows = np.require(array, np.float32, ["C", "W"])  # torch wants memory it may write to
     if not np.isfinite(rows).all():
         bad = int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
         raise UsageError(f"the features hold NaN or infinite values (first in row {bad})", hint="extract them again")
     return rows
 
 
-def load(
-    name: str | None, checkpoint: str | None, *, device: str, dtype: str, labels: Sequence[str] | None
-) -> Localizer:
-    """The localizer a name and a checkpoint mean, its weights loaded strictly.
+def load(spec: LocalizerSpec, file: str, *, device: str, dtype: str, labels: Sequence[str] | None) -> Localizer:
+    """A localizer with the weights in ``file``, loaded strictly.
 
     The file's key names tell which project published it, and with that whose settings and rules hold. ``labels`` are
     the names of its classes, or for class-agnostic weights those of the video-level classifier. Raises ModelError.
     """
-    spec = _described(name, checkpoint)
-    assert checkpoint is not None  # _described has refused anything else
-    state = unwrap(read_tensors(checkpoint), checkpoint)
+    state = unwrap(read_tensors(file), file)
     module = import_module(NETWORKS[spec.architecture])
     form = module.published_by(state)
     network, tensors = module.from_state(form, state, spec.network)
-    load_strictly(network, tensors, checkpoint)
+    load_strictly(network, tensors, file)
     settings = from_json(dict(spec.settings.get(form) or next(iter(spec.settings.values()))))
     spec = dataclasses.replace(spec, classes=getattr(network, "classes", spec.classes))
     names = tuple(labels) if labels is not None else spec.labels
@@ -202,25 +199,3 @@ def load(
             )
         names = ()
     return Localizer(network, dataclasses.replace(spec, labels=names), settings, device=device, dtype=dtype)
-
-
-def _described(name: str | None, checkpoint: str | None) -> LocalizerSpec:
-    inside = None if checkpoint is None else read_localizer_spec(checkpoint)
-    if inside is not None:
-        if name not in (None, inside.name, inside.architecture):
-            raise ModelError(
-                f"{checkpoint!r} holds {inside.name}, not {name}",
-                hint=f"leave --model out, or give --model {inside.architecture}",
-            )
-        return inside
-    spec = localizers.SPECS.get(name or "")
-    sets = ", ".join(known for known, one in localizers.SPECS.items() if one.architecture == name)
-    if spec is None:
-        raise ModelError(
-            f"{name} alone does not say how its weights are used",
-            hint=f"name the set: {sets or 'none is published'}"
-            + (" (with --checkpoint FILE)" if checkpoint is None else ""),
-        )
-    if checkpoint is None:
-        raise ModelError(f"the weights {spec.name} are not part of vidact", hint="give their file with --checkpoint")
-    return spec

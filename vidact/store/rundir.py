@@ -224,7 +224,8 @@ class RunDir:
                     tally.include(self._tally.facts())
                     return tally.facts()
         tally = Tally(self.folder.table)
-        columns = ["video", "clip", "rank", "label"] if self.folder.table == "predictions" else ["video", "label"]
+        counted = ("video", "clip", "rank", "label")
+        columns = [name for name in TABLES[self.folder.table].names if name in counted]
         for part in Reader(self.folder.out).parts(columns=columns):
             tally.add(part.videos, part.detail)
         return tally.facts()

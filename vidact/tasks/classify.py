@@ -8,7 +8,7 @@ across videos or of files of results.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -57,6 +57,8 @@ class Opened:
 
 class Classify:
     """The task of one run: cheap to make and to send. ``item`` is the shape (T, h, w, 3) of one model input."""
+
+    finisher = "decoder"
 
     def __init__(self, settings: RunSettings, spec: Spec) -> None:
         self.settings, self.spec = settings, spec
@@ -118,7 +120,7 @@ class Classify:
         scores: NDArray[np.float32] = found.cpu().numpy()
         return scores
 
-    def finish(self, outline: Outline, scores: NDArray[np.float32], present: NDArray[np.bool_]) -> Columns:
+    def finish(self, outline: Outline, scores: Any, present: Any, model: Any = None) -> Columns:
         """Scores (clips, crops, classes) of the clips that are ``present`` (clips,) → rows of ``predictions``.
 
         The video's own rows come first, with clip None. VideoError ``NonFiniteScores`` when the model gave NaN or

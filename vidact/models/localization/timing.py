@@ -22,22 +22,51 @@ class Clock:
     """Where rows lie in time: row i at (i × ``step`` + ``offset``) / ``rate`` seconds; nothing lies past ``duration``.
 
     ``step`` and ``offset`` in frames, ``rate`` in frames a second, kept apart so that rounding follows the originals.
+    ``shown``, where it is known, are the frames each row of features is centred at and the seconds these are shown at
+    (two float64 arrays): then times are interpolated between them, because the frame rate may vary.
     """
 
     step: float
     offset: float
     rate: float
     duration: float
+    shown: tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]] | None = None
 
     def seconds(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """float32 rows of any shape → float32 seconds, cut to the video."""
+        if self.shown is not None:
+            return self._interpolated(rows)
         found = (rows * np.float32(self.step) + np.float32(self.offset)) / np.float32(self.rate)
         cut: np.ndarray[Any, Any] = np.clip(found, np.float32(0), np.float32(self.duration))
         return cut
 
+    def _interpolated(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Seconds between the rows' own; before the first and behind the last, time goes on at the average rate."""
+        assert self.shown is not None
+        frames, centres = self.shown
+        wanted = np.asarray(rows, np.float64) * self.step + self.offset
+        found = np.interp(wanted, frames, centres)
+        found += np.minimum(wanted - frames[0], 0) / self.rate + np.maximum(wanted - frames[-1], 0) / self.rate
+        cut: np.ndarray[Any, Any] = np.clip(found, 0.0, self.duration).astype(np.float32)
+        return cut
 
-def clock(contract: Contract, settings: Settings, rows: int, duration: float, fps: float) -> Clock:
-    """The clock of a sequence of ``rows`` feature rows, after the resizing its settings ask for."""
+
+def clock(
+    contract: Contract,
+    settings: Settings,
+    rows: int,
+    duration: float,
+    fps: float,
+    centres: np.ndarray[Any, Any] | None = None,
+) -> Clock:
+    """The clock of a sequence of ``rows`` feature rows, after the resizing its settings ask for.
+
+    ``centres`` (rows,) are the seconds rows are centred at, where they are known; they count for features at the
+    video's own rate, which may vary.
+    """
+    shown = None
+    if centres is not None and contract.fps == "native":
+        shown = np.arange(rows) * float(contract.stride) + contract.offset, np.asarray(centres, np.float64)
     if settings.snippet:
         whole = round(fps * duration)
         covered = whole // settings.snippet * settings.snippet / whole * duration
@@ -46,11 +75,11 @@ def clock(contract: Contract, settings: Settings, rows: int, duration: float, fp
         return Clock(duration / settings.length, 0.0, 1.0, duration)
     if settings.resize == "linear":
         step = ((rows - 1) * contract.stride + contract.window) / settings.length
-        return Clock(step, 0.5 * step, fps, duration)
+        return Clock(step, 0.5 * step, fps, duration, shown)
     if settings.resize == "longer" and rows > settings.length:
         share = rows / settings.length
-        return Clock(contract.stride * share, contract.offset * share, fps, duration)
-    return Clock(contract.stride, contract.offset, fps, duration)
+        return Clock(contract.stride * share, contract.offset * share, fps, duration, shown)
+    return Clock(contract.stride, contract.offset, fps, duration, shown)
 
 
 def pieces(windows: Windows, rows: int) -> list[tuple[int, int]]:

@@ -33,10 +33,10 @@ def resolve(name: str) -> Entry | None:
     """The entry of that name; without its version the newest one, an architecture alone its bundled weights."""
     if name in ENTRIES:
         return ENTRIES[name]
-    versions = [entry for known, entry in ENTRIES.items() if _without_version(known) == name]
+    versions = [entry for known, entry in ENTRIES.items() if without_version(known) == name]
     if not versions and "." not in name:
         versions = [entry for entry in ENTRIES.values() if entry.spec.architecture == name and entry.bundled]
-    return max(versions, key=lambda entry: _version(entry.spec.name), default=None)
+    return max(versions, key=lambda entry: version(entry.spec.name), default=None)
 
 
 def spec_of(architecture: str, keys: Iterable[str]) -> Spec | None:
@@ -53,11 +53,13 @@ def spec_of(architecture: str, keys: Iterable[str]) -> Spec | None:
     return replace(entry.spec, name=architecture, labels=(), classes=0, licence="", published=None, notes="")
 
 
-def _without_version(name: str) -> str:
+def without_version(name: str) -> str:
+    """The name of a set of weights without the version it may end in."""
     stem, _, last = name.rpartition("-")
     return stem if last.isdigit() else name
 
 
-def _version(name: str) -> int:
+def version(name: str) -> int:
+    """The version a name ends in; 0 where there is none."""
     last = name.rpartition("-")[2]
     return int(last) if last.isdigit() else 0

@@ -1,0 +1,193 @@
+"""``features`` and ``localize`` on real files, in this process: rows, cache, folders, refusals, resume."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from media import make
+
+import vidact
+from vidact.engine.request import Request
+from vidact.engine.run import prepare
+from vidact.errors import ModelError, RunError, UsageError
+from vidact.models import zoo
+from vidact.models.localization.settings import Settings
+from vidact.models.localization.tcn import TCN
+from vidact.models.weights import write_checkpoint
+from vidact.records import Contract, LocalizerSpec, Outcome
+from vidact.store.feature_files import export, open_features
+from vidact.store.reader import Reader
+
+ENTRY = zoo.ENTRIES[zoo.DEFAULT]
+CONTRACT = Contract(12.0, 16, 4, 8.0, 128, ENTRY.spec.name, f"sha256:{ENTRY.sha256}")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("VIDACT_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def videos(tmp_path: Path) -> Path:
+    folder = tmp_path / "videos"
+    (folder / "day").mkdir(parents=True)
+    make(folder / "a.mp4", frames=90)
+    make(folder / "day" / "b.mkv", frames=20)
+    (folder / "broken.mp4").write_text("no video")
+    return folder
+
+
+def localizer(path: Path, contract: Contract = CONTRACT) -> str:
+    """A TCN with made-up weights that finds something in everything."""
+    torch.manual_seed(0)
+    settings = {"vidact": Settings(64, threshold=0.05).to_json()}
+    spec = LocalizerSpec("tcn.made-up", "tcn", contract, 2, ("run", "jump"), settings=settings)
+    write_checkpoint(path, TCN(contract.dimension, width=6, layers=2, classes=2).state_dict(), spec)
+    return str(path)
+
+
+def localized(*inputs: Path, **options: Any) -> dict[str, Outcome]:
+    found = vidact.localize([str(path) for path in inputs], workers=0, **options)
+    return {outcome.video.video: outcome for outcome in found}
+
+
+def same(one: Outcome, other: Outcome) -> None:
+    for name in ("start", "end", "score", "label_id"):
+        np.testing.assert_allclose(one.details[name], other.details[name], atol=1e-5)
+
+
+def extract(videos: Path, out: Path, **options: Any) -> None:
+    from vidact.engine.run import execute
+    from vidact.store.rundir import RunDir
+
+    prepared = prepare(Request((str(videos),), out=str(out), command="features", workers=0, **options))
+    run = RunDir.open(str(out), prepared.settings)
+    list(execute(prepared, run))
+    run.close({"exit": "done"})
+
+
+def test_segments_of_videos_of_cached_and_of_exported_features_are_the_same(videos: Path, tmp_path: Path) -> None:
+    checkpoint = localizer(tmp_path / "x.safetensors")
+    fresh = localized(videos, checkpoint=checkpoint, save_features=True)
+    assert {name: outcome.status for name, outcome in fresh.items()} == {
+        "a.mp4": "ok",
+        "day/b.mkv": "ok",
+        "broken.mp4": "failed",
+    }
+    assert len(fresh["a.mp4"].details["start"]) and fresh["a.mp4"].row["decoder"] == "decord"
+    assert fresh["a.mp4"].details["end"].max() <= 3.0
+    again = localized(videos, checkpoint=checkpoint)
+    same(fresh["a.mp4"], again["a.mp4"])
+    assert again["a.mp4"].row["decoder"] is None and again["a.mp4"].row["duration"] == 3.0  # nothing was decoded
+
+    extract(videos, tmp_path / "features", model=ENTRY.spec.name)
+    listed = localized(features=str(tmp_path / "features"), checkpoint=checkpoint)
+    assert set(listed) == {"a.mp4", "day/b.mkv"}  # of the broken one there are no features
+    same(fresh["a.mp4"], listed["a.mp4"])
+
+    export(open_features(str(tmp_path / "features")), str(tmp_path / "export"), "npy", turned=True)
+    exported = localized(videos, features=str(tmp_path / "export"), checkpoint=checkpoint)
+    same(fresh["day/b.mkv"], exported["day/b.mkv"])
+
+
+def test_features_are_those_of_the_model_and_rows_stand_where_the_contract_says(videos: Path, tmp_path: Path) -> None:
+    extract(videos, tmp_path / "features", model=ENTRY.spec.name, stride=5)
+    folder = open_features(str(tmp_path / "features"))
+    features = folder.read("a.mp4")
+    # 3 s are 36 frames at 12 a second: (36 - 16) / 5 + 1 windows.
+    assert features.array.shape == (5, 128)
+    np.testing.assert_allclose(features.centres, (np.arange(5) * 5 + 8) / 12)
+    model = vidact.load_model()
+    from vidact.video.decode import ClipReader
+    from vidact.video.index import read_index
+    from vidact.video.transform import plan
+    from vidact.video.windows import windows
+
+    index = read_index(str(videos / "a.mp4"))
+    grid, _ = windows(index, folder.contract, 16)
+    # 12 of 30 frames a second: row 1 begins with the frame on display at 5 / 12 s.
+    assert grid.frames[1, 0] == int(5 / 12 * 30)
+    with ClipReader(index, grid, plan(index.facts, ENTRY.spec.geometry, 1)) as reader:
+        frames = np.concatenate([decoded.frames for decoded in reader if decoded])
+    np.testing.assert_allclose(features.array, model.features(model.prepare(frames)), atol=1e-5)
+    short = folder.read("day/b.mkv")
+    assert short.array.shape == (1, 128)  # shorter than a window: padded, one row
+
+
+def test_native_features_follow_the_frames_of_the_video(videos: Path, tmp_path: Path) -> None:
+    extract(videos, tmp_path / "features", model=ENTRY.spec.name, fps="native", stride=4)
+    features = open_features(str(tmp_path / "features")).read("a.mp4")
+    assert features.array.shape == ((90 - 16) // 4 + 1, 128)
+    np.testing.assert_allclose(features.centres, (4 * np.arange(19) + 8) / 30, atol=1e-6)
+
+
+def test_features_of_another_contract_are_refused_with_both(videos: Path, tmp_path: Path) -> None:
+    extract(videos, tmp_path / "features", model=ENTRY.spec.name, stride=5)
+    with pytest.raises(UsageError) as caught:
+        localized(features=str(tmp_path / "features"), checkpoint=localizer(tmp_path / "x.safetensors"))
+    assert "stride is 5, wanted 4" in caught.value.message and "at stride 5" in caught.value.message
+    other = dataclasses.replace(CONTRACT, weights="sha256:" + "0" * 64)
+    with pytest.raises(ModelError, match="does not make the features wanted: weights"):
+        localized(videos, checkpoint=localizer(tmp_path / "y.safetensors", other))
+
+
+def test_a_localizer_whose_features_vidact_does_not_make(videos: Path, tmp_path: Path) -> None:
+    foreign = Contract(30.0, 16, 4, 8.0, 128, "a network of somebody's")
+    checkpoint = localizer(tmp_path / "x.safetensors", foreign)
+    with pytest.raises(ModelError, match="reads features vidact does not make"):
+        localized(videos, checkpoint=checkpoint)
+    folder = tmp_path / "features"
+    folder.mkdir()
+    (folder / "manifest.json").write_text(json.dumps({"fps": 30, "window": 16, "stride": 4, "offset": 8}))
+    np.save(folder / "a.npy", np.random.default_rng(0).normal(size=(20, 128)).astype(np.float32))
+    np.save(folder / "nan.npy", np.full((20, 128), np.nan, np.float32))
+    np.save(folder / "turned.npy", np.zeros((128, 20), np.float32))
+    np.save(folder / "one.npy", np.zeros((1, 128), np.float32))
+    (folder / "cut.npy").write_bytes(b"\x93NUMPY")
+    found = localized(features=str(folder), checkpoint=checkpoint)
+    assert {name: outcome.status for name, outcome in found.items()} == {
+        "a": "ok",
+        "nan": "failed",
+        "turned": "failed",
+        "one": "ok",
+        "cut": "failed",
+    }
+    assert found["nan"].row["error"] == "BadFeatures" and "NaN" in found["nan"].row["error_message"]
+    assert "transposed" in found["turned"].row["error_message"]
+    # With videos named too, each takes its features; where there are none, that video fails and says so.
+    found = localized(videos, features=str(folder), checkpoint=checkpoint)
+    assert found["a.mp4"].status == "ok" and found["day/b.mkv"].row["error"] == "NoFeatures"
+
+
+def test_options_that_thin_out(videos: Path, tmp_path: Path) -> None:
+    checkpoint = localizer(tmp_path / "x.safetensors")
+    every = localized(videos / "a.mp4", checkpoint=checkpoint, nms="none")["a.mp4"].details
+    few = localized(videos / "a.mp4", checkpoint=checkpoint, nms="none", max_segments=1)["a.mp4"].details
+    assert len(every["score"]) == 2 and len(few["score"]) == 1
+    best = float(every["score"].max())
+    assert few["score"].tolist() == [best]
+    assert localized(videos / "a.mp4", checkpoint=checkpoint, min_score=best)["a.mp4"].details["score"].tolist() == [
+        best
+    ]
+
+
+def test_a_run_resumes_and_freezes_what_decides(videos: Path, tmp_path: Path) -> None:
+    checkpoint, out = localizer(tmp_path / "x.safetensors"), str(tmp_path / "out")
+    assert len(localized(videos, checkpoint=checkpoint, out=out)) == 3
+    assert localized(videos, checkpoint=checkpoint, out=out) == {}
+    reader = Reader(out)
+    assert reader.folder.table == "segments" and set(reader.detail().column("video").to_pylist()) == {
+        "a.mp4",
+        "day/b.mkv",
+    }
+    with pytest.raises(RunError, match="nms: null → "):
+        localized(videos, checkpoint=checkpoint, out=out, nms="hard")
+    with pytest.raises(RunError, match="command:"):
+        list(vidact.classify(str(videos), out=out, workers=0))

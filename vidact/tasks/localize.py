@@ -1,0 +1,143 @@
+"""``localize``: when actions happen in a video, from its frames or from features that exist.
+
+Features come from a folder the user names, from the cache, or from the video itself; ``finish`` runs where the models
+are and turns the features of a whole video into segments. Knows nothing of Ray or of files of results.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vidact.errors import UsageError, VideoError
+from vidact.records import Chunk, Columns, Contract, RunSettings, Segments, Video
+from vidact.store.feature_files import FeatureFolder, open_features
+from vidact.store.features import FeatureCache, Features, refuse
+from vidact.tasks.features import ExtractFeatures, Opened, Outline, assembled
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from numpy.typing import NDArray
+
+    from vidact.models.localizer import Localizer
+    from vidact.models.recognizer import Recognizer
+
+_FOLDER = "folder:"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """The models of a run: the recogniser that makes features (None: they exist), and the localizer."""
+
+    backbone: Recognizer | None
+    localizer: Localizer
+
+
+class Localize:
+    """The task of one run. ``extract`` makes features where there are none; None: every video has some already."""
+
+    views = 1
+    finisher = "scorer"
+
+    def __init__(self, settings: RunSettings, contract: Contract, extract: ExtractFeatures | None) -> None:
+        self.settings, self.contract, self.extract = settings, contract, extract
+        self.item = extract.item if extract else (1, 1, 1, 3)
+        self.cache = FeatureCache(settings.cache, contract)
+
+    @cached_property
+    def folder(self) -> FeatureFolder | None:
+        """The folder of features the user named, checked against the contract."""
+        if not self.settings.features:
+            return None
+        folder = open_features(self.settings.features)
+        refuse(folder.contract, self.contract, f"the features in {self.settings.features!r}")
+        return folder
+
+    def open(self, video: Video) -> Opened:
+        """Find the features of a video, or lay out its windows. Raises VideoError."""
+        name = self._name(video)
+        if name is not None:
+            return Opened(Outline(video, None, 0, None, _FOLDER + name), ())
+        if self.cache.has(video):
+            return Opened(Outline(video, self.cache.read(video).facts, 0, None, "cache"), ())
+        if self.extract is None:
+            raise VideoError("NoFeatures", f"there are no features of it in {self.settings.features!r}", stage="find")
+        return self.extract.open(video)
+
+    def _name(self, video: Video) -> str | None:
+        if self.folder is None:
+            return None
+        try:
+            return self.folder.find(video.video)
+        except UsageError as error:
+            raise VideoError("AmbiguousFeatures", error.message, stage="find") from error
+
+    def read(self, opened: Opened, chunk: Chunk, threads: int) -> AbstractContextManager[Any]:
+        """The windows of one chunk, as ``features`` reads them."""
+        assert self.extract is not None
+        return self.extract.read(opened, chunk, threads)
+
+    def load(self, threads: int) -> Loaded:
+        """Both models, on their device, with this many CPU threads. Raises ModelError."""
+        import torch
+
+        from vidact.models.build import load_model
+
+        torch.set_num_threads(threads)
+        settings = self.settings
+        localizer: Localizer = load_model(
+            settings.model, checkpoint=settings.checkpoint or None, device=settings.device, sha256=settings.weights_hash
+        )
+        own = localizer.settings
+        methods: dict[str, Any] = {"hard": "hard", "soft": "gaussian", "none": "none"}
+        if settings.nms is not None:
+            own = replace(own, nms=replace(own.nms, method=methods[settings.nms]))
+        if settings.max_segments is not None:
+            own = replace(own, nms=replace(own.nms, max_segments=settings.max_segments))
+        localizer.settings = own
+        return Loaded(self.extract.load(threads) if self.extract else None, localizer)
+
+    def score(self, model: Loaded, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 (B, T, h, w, 3) → features float32 (B, D)."""
+        assert self.extract is not None and model.backbone is not None
+        return self.extract.score(model.backbone, frames)
+
+    def finish(self, outline: Outline, scores: Any, present: Any, model: Any = None) -> Columns:
+        """Features (rows, 1, D), or those that exist → rows of ``segments``, in the order of time."""
+        features = self._features(outline, scores, present)
+        if self.settings.save_features and outline.source is None:
+            self.cache.write(outline.video, features)
+        try:
+            found = model.localizer.localize(
+                features.array, duration=features.duration, fps=features.fps, centres=features.centres
+            )
+        except UsageError as error:  # NaN, a wrong dimension: this video's features, not the run's fault
+            raise VideoError("BadFeatures", error.message, stage="model") from error
+        return self._columns(outline.video.video, found)
+
+    def _features(self, outline: Outline, scores: Any, present: Any) -> Features:
+        if outline.source is None:
+            return assembled(outline, scores, present)
+        try:
+            if outline.source == "cache":
+                return self.cache.read(outline.video)
+            assert self.folder is not None
+            return self.folder.read(outline.source.removeprefix(_FOLDER))
+        except UsageError as error:
+            raise VideoError("BadFeatures", error.message, stage="find") from error
+
+    def _columns(self, video: str, found: Segments) -> Columns:
+        kept = np.flatnonzero(found.score >= (self.settings.min_score or 0.0))
+        kept = kept[: self.settings.max_segments]
+        return {
+            "video": [video] * len(kept),
+            "start": found.start[kept],
+            "end": found.end[kept],
+            "label_id": found.label_id[kept],
+            "label": [found.label[row] for row in kept.tolist()],
+            "score": found.score[kept],
+        }
