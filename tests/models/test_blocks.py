@@ -44,7 +44,17 @@ def test_a_larger_picture_has_several_positions() -> None:
     assert torch.allclose(found, network.head.projection(torch.stack(expected, 1)), atol=1e-6)
     assert torch.allclose(network(clips), found.mean(1))
     assert torch.allclose(network.features(clips), torch.stack(expected, 1).mean(1), atol=1e-6)
-    assert network.features(clips, pool=False).shape == (2, 4, 2, 2, 3)
+    assert torch.equal(network.features(clips, pool=False), clips)
+
+
+def test_unpooled_pathways_come_at_the_rate_of_the_slowest() -> None:
+    head = Head(5, 3, None)
+    slow, fast = torch.randn(2, 4, 2, 3, 3), torch.randn(2, 1, 8, 3, 3)
+    joined = head.joined([slow, fast])
+    assert joined.shape == (2, 5, 2, 3, 3)
+    assert torch.equal(joined[:, :4], slow)
+    assert torch.allclose(joined[:, 4, 1], fast[:, 0, 4:].mean(dim=1), atol=1e-6)
+    assert torch.allclose(joined.mean(dim=(2, 3, 4)), head.pool([slow, fast]).flatten(1), atol=1e-6)
 
 
 def test_a_smaller_picture_has_one() -> None:

@@ -193,6 +193,14 @@ class Head(nn.Module):
             pooled = [window_mean(x, window) for x, window in zip(maps, self.windows, strict=True)]
         return torch.cat(pooled, dim=1)
 
+    def joined(self, maps: Sequence[Tensor]) -> Tensor:
+        """Maps (B, C, T, H, W) of every pathway → (B, D, t, h, w): what ``pool`` averages, as one.
+
+        A pathway that sees more frames is averaged to the rate of the slowest.
+        """
+        frames = min(x.shape[2] for x in maps)
+        return torch.cat([F.avg_pool3d(x, (x.shape[2] // frames, 1, 1)) for x in maps], dim=1)
+
     def positions(self, pooled: Tensor) -> Tensor:
         """(B, D, t, h, w) → logits (B, t·h·w, classes), time first."""
         logits: Tensor = self.projection(pooled.flatten(2).transpose(1, 2))
@@ -216,13 +224,13 @@ class Classifier(nn.Module):
         raise NotImplementedError
 
     def features(self, clips: Tensor, pool: bool = True) -> Tensor:
-        """What the classifier sees: (B, D), or (B, D, t, h, w) with ``pool=False``: every position it is applied to."""
-        pooled = self.head.pool(self.maps(clips))
-        return pooled.mean(dim=(2, 3, 4)) if pool else pooled
+        """What the classifier sees: (B, D), or (B, D, t, h, w) with ``pool=False``: before anything is averaged."""
+        maps = self.maps(clips)
+        return self.head.pool(maps).mean(dim=(2, 3, 4)) if pool else self.head.joined(maps)
 
     def positions(self, clips: Tensor) -> Tensor:
         """(B, C, T, H, W) → logits at every position of the head, (B, P, classes), time first."""
-        return self.head.positions(self.features(clips, pool=False))
+        return self.head.positions(self.head.pool(self.maps(clips)))
 
     def forward(self, clips: Tensor) -> Tensor:
         """(B, C, T, H, W) normalised → (B, classes) logits."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -9,26 +10,27 @@ from vidact.models.recognition.blocks import Classifier, Head
 
 
 class Perceptron(nn.Module):
-    """Two layers with a GELU between."""
+    """Two layers with a GELU between; ``gelu`` is how it is approximated ("none": it is not)."""
 
-    def __init__(self, inputs: int, hidden: int, outputs: int) -> None:
+    def __init__(self, inputs: int, hidden: int, outputs: int, gelu: str = "none") -> None:
         super().__init__()
+        self.gelu = gelu
         self.fc1 = nn.Linear(inputs, hidden)
         self.fc2 = nn.Linear(hidden, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, C) → (B, N, C')."""
-        found: Tensor = self.fc2(F.gelu(self.fc1(x)))
+        found: Tensor = self.fc2(F.gelu(self.fc1(x), approximate=self.gelu))
         return found
 
 
 class SelfAttention(nn.Module):
     """Every token looks at every other."""
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, *, biased: bool = True) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
+        self.qkv = nn.Linear(width, 3 * width, bias=biased)
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -40,14 +42,19 @@ class SelfAttention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and perceptron, each behind a norm and beside a shortcut."""
+    """Attention and perceptron, each behind a norm and beside a shortcut; ``gelu`` as in Perceptron.
 
-    def __init__(self, width: int, heads: int, hidden: int, eps: float) -> None:
+    ``biased``: query, key and value have a bias.
+    """
+
+    def __init__(
+        self, width: int, heads: int, hidden: int, eps: float, *, gelu: str = "none", biased: bool = True
+    ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width, eps=eps)
-        self.attn = SelfAttention(width, heads)
+        self.attn = SelfAttention(width, heads, biased=biased)
         self.norm2 = nn.LayerNorm(width, eps=eps)
-        self.mlp = Perceptron(width, hidden, width)
+        self.mlp = Perceptron(width, hidden, width, gelu)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, N, C) → the same shape."""
@@ -74,6 +81,17 @@ class Transformer(Classifier):
         """What the classifier sees, (B, D); with ``pool=False`` the patches behind the last block, (B, D, t, h, w)."""
         return super().features(clips) if pool else self.encode(clips)[1]
 
-    def positions(self, clips: Tensor) -> Tensor:
-        """(B, C, T, H, W) → logits (B, 1, classes)."""
-        return self.head.positions(self.head.pool(self.maps(clips)))
+
+def join_projections(own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Query, key and value as one layer. A missing bias is zero; that of keys would not change any attention."""
+    for key in [key for key in own if key.endswith(".attn.query.weight")]:
+        stem = key.removesuffix("query.weight")
+        names = ("query", "key", "value")
+        parts = [own.pop(f"{stem}{name}.weight") for name in names if f"{stem}{name}.weight" in own]
+        biases = [own.pop(f"{stem}{name}.bias", None) for name in names]
+        own[stem + "qkv.weight"] = torch.cat(parts)
+        if any(bias is not None for bias in biases):
+            pairs = zip(biases, parts, strict=False)
+            filled = [part.new_zeros(len(part)) if bias is None else bias for bias, part in pairs]
+            own[stem + "qkv.bias"] = torch.cat(filled)
+    return own

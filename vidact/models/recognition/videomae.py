@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vidact.errors import ModelError
 from vidact.models.keys import Rows, choose, count, rename, shape
-from vidact.models.recognition.transformer import Block, Transformer
+from vidact.models.recognition.transformer import Block, Transformer, join_projections
 
 # Where heads are not 64 channels wide.
 HEADS = {1280: 16, 1408: 16}
@@ -123,12 +123,8 @@ def waves(tokens: int, width: int) -> Tensor:
     return torch.from_numpy(table.astype(np.float32))[None]
 
 
-def _joined(own: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Query, key and value as one layer. Keys have no bias: it would not change any attention."""
-    for key in [key for key in own if key.endswith(".attn.query.weight")]:
-        stem = key.removesuffix("query.weight")
-        parts = [own.pop(f"{stem}{name}.weight") for name in ("query", "key", "value") if f"{stem}{name}.weight" in own]
-        own[stem + "qkv.weight"] = torch.cat(parts)
+def _with_biases(own: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The authors keep the biases of query and value apart. Keys have none: it would not change any attention."""
     for key in [key for key in own if key.endswith(".attn.q_bias")]:
         stem = key.removesuffix("q_bias")
         q, v = own.pop(key), own.pop(stem + "v_bias", None)
@@ -141,7 +137,7 @@ def from_state(
 ) -> tuple[nn.Module, dict[str, Tensor]]:
     """The network these tensors belong to, and the tensors under its key names. Raises ModelError."""
     rules = choose(FORMATS, state, architecture)
-    own = _joined(rename(state, rules.rows))
+    own = _with_biases(join_projections(rename(state, rules.rows)))
     width, inputs, _, patch, _ = shape(own, "patches.weight", architecture)
     network = VideoMAE(
         rules,

@@ -169,6 +169,10 @@ class HiddenHead(Head):
         hidden: Tensor = self.hidden(super().pool(maps))
         return hidden.relu_()
 
+    def joined(self, maps: Sequence[Tensor]) -> Tensor:
+        """As ``pool``, one vector a position: the last layer stands behind the average."""
+        return self.pool(maps)
+
 
 class X3D(Classifier):
     """``window`` is the head's, None averages whole clips."""

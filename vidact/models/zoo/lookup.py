@@ -14,9 +14,12 @@ from vidact.models.zoo import (
     resnet3d,
     separated,
     slowfast,
+    swin,
     timesformer,
     tsn,
     videomae,
+    vivit,
+    vjepa2,
     x3d,
 )
 from vidact.models.zoo.entry import Entry
@@ -24,7 +27,22 @@ from vidact.records import Spec
 
 DEFAULT = "attention-r3d-10.camera-motion-1"
 
-_FAMILIES = (camera_motion, i3d, slowfast, resnet3d, separated, x3d, mvit, videomae, timesformer, tsn, classic)
+_FAMILIES = (
+    camera_motion,
+    i3d,
+    slowfast,
+    resnet3d,
+    separated,
+    x3d,
+    mvit,
+    videomae,
+    swin,
+    timesformer,
+    vivit,
+    vjepa2,
+    tsn,
+    classic,
+)
 
 ENTRIES: dict[str, Entry] = {entry.spec.name: entry for family in _FAMILIES for entry in family.ENTRIES}
 
