@@ -208,9 +208,9 @@ class Outcome:
         return status
 
 
-def frozen(default: Any = None) -> Any:
-    """A RunSettings field that may not change during the life of a run folder."""
-    return field(default=default, metadata={"frozen": True})
+def frozen(default: Any = None, *, only: tuple[str, ...] = ()) -> Any:
+    """A RunSettings field that may not change during the life of a run folder; ``only`` these commands know it."""
+    return field(default=default, metadata={"frozen": True, "only": only})
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,23 +227,23 @@ class RunSettings:
     weights_hash: str = frozen("")
     spec_hash: str = frozen("")
     labels_hash: str = frozen("")
-    clip_seconds: float | None = frozen()
-    stride_seconds: float | None = frozen()
-    views: str | None = frozen()
-    protocol: str = frozen("clips")
-    top_k: int = frozen(5)
-    threshold: float = frozen(0.0)
+    clip_seconds: float | None = frozen(only=("classify",))
+    stride_seconds: float | None = frozen(only=("classify",))
+    views: str | None = frozen(only=("classify",))
+    protocol: str = frozen("clips", only=("classify",))
+    top_k: int = frozen(5, only=("classify",))
+    threshold: float = frozen(0.0, only=("classify",))
     dtype: str = frozen("float32")
     decoder: str = frozen("auto")
     format: str = frozen("parquet")
     schema: int = frozen(1)
     root: str = frozen("")
-    contract: str = frozen("")
-    backbone: str = frozen("")
-    backbone_hash: str = frozen("")
-    nms: str | None = frozen()
-    min_score: float | None = frozen()
-    max_segments: int | None = frozen()
+    contract: str = frozen("", only=("localize", "features"))
+    backbone: str = frozen("", only=("localize",))
+    backbone_hash: str = frozen("", only=("localize",))
+    nms: str | None = frozen(only=("localize",))
+    min_score: float | None = frozen(only=("localize",))
+    max_segments: int | None = frozen(only=("localize",))
     features: str = ""
     save_features: bool = False
     cache: str = ""
@@ -260,4 +260,8 @@ class RunSettings:
 
     def frozen_values(self) -> dict[str, Any]:
         """The settings a rerun on the same folder must repeat, by name."""
-        return {f.name: getattr(self, f.name) for f in fields(self) if f.metadata.get("frozen")}
+        return {
+            f.name: getattr(self, f.name)
+            for f in fields(self)
+            if f.metadata.get("frozen") and self.command in (f.metadata["only"] or (self.command,))
+        }

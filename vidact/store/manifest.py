@@ -124,6 +124,8 @@ def differences(run: Mapping[str, Any], settings: RunSettings, *, new_root: bool
     old = dict(run["frozen"])
     new = _plain(settings.frozen_values())
     defaults = _plain({field.name: field.default for field in fields(RunSettings)})
+    if old["command"] != new["command"]:  # then the others have no meaning side by side
+        return [f"command: {_shown(old['command'])} → {_shown(new['command'])}"]
     found = []
     for name in sorted(set(old) | set(new)):
         before = old.get(name, defaults.get(name))

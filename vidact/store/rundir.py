@@ -303,5 +303,5 @@ def _metadata(frozen: Mapping[str, Any]) -> dict[str, str]:
         "schema": str(SCHEMA),
         "model": str(frozen["model"]),
         "weights_hash": str(frozen["weights_hash"]),
-        "protocol": str(frozen["protocol"]),
+        "protocol": str(frozen.get("protocol", "")),
     }
