@@ -81,6 +81,27 @@ class Geometry:
 
 
 @dataclass(frozen=True, slots=True)
+class Protocol:
+    """The test a set of weights was published with: from a video file to the views a network sees.
+
+    ``rule`` names the arithmetic of ``video/protocols.py`` that picks ``clips`` clips (0: as many as there are) of
+    ``frames`` frames, ``stride`` apart, at ``fps`` frames a second where the rule converts rates. ``style`` names the
+    conventions of ``video/transform.py`` by which frames are scaled to ``short_side`` pixels and ``crops`` pictures of
+    ``size`` (height, width) are cut out: 1 (centre), 3 (along the long side) or 10 (corners and centre, and mirrored).
+    """
+
+    rule: str
+    style: str
+    frames: int
+    stride: int
+    clips: int
+    crops: int
+    short_side: int
+    size: tuple[int, int]
+    fps: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Published:
     """A score from the literature, never without the protocol it was reached with."""
 
@@ -97,7 +118,7 @@ class Spec:
     ``name`` is ``architecture.weights``. ``mean`` and ``std`` are per channel for pixels scaled to 0..1. ``labels``
     may be empty (then rows say ``class 17``). ``activation`` turns logits into the scores of the output. ``average``
     says whether views are averaged as scores or as logits. ``network`` holds the constructor's arguments (depth,
-    width, …).
+    width, …). ``protocol`` is the test the weights were published with, None where it is not known.
     """
 
     name: str
@@ -115,6 +136,7 @@ class Spec:
     published: Published | None = None
     network: Mapping[str, Any] = field(default_factory=dict)
     notes: str = ""
+    protocol: Protocol | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,6 +173,7 @@ def test_a_machine_wide_variable_is_checked_too(classify: Classify, monkeypatch:
         ["--stride-seconds", "-1"],
         ["--views", "10"],
         ["--views", "2x1", "--stride-seconds", "1"],
+        ["--protocol", "book"],
         ["--top-k", "0"],
         ["--threshold", "1.5"],
         ["--threshold", "nan"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from media import make
 import vidact
 from vidact.engine import machine, run
 from vidact.engine.run import Nowhere, Request, execute, prepare
-from vidact.errors import RunError, UsageError
+from vidact.errors import ModelError, RunError, UsageError
 from vidact.models import weights, zoo
+from vidact.models.zoo import protocols
 from vidact.records import Outcome
+from vidact.store import manifest
 from vidact.store.reader import Reader
 from vidact.tasks.classify import Classify
 
@@ -119,6 +122,58 @@ def test_nonsense_is_refused_before_anything_starts(folder: Path, checkpoint: st
     for options, told in (({"views": "2x3"}, "crops"), ({"views": "2x1", "stride_seconds": 1.0}, "stride-seconds")):
         with pytest.raises(UsageError, match=told):
             prepare(Request((str(folder),), checkpoint=checkpoint, **options))
+
+
+PAPER = replace(SPEC, protocol=protocols.mmaction(16, 1, "2x3", short_side=96, size=96))
+
+
+def test_the_published_protocol_brings_its_own_views(folder: Path, checkpoint: str, tmp_path: Path) -> None:
+    import torch
+
+    weights.write_checkpoint(checkpoint, {"a": torch.zeros(1)}, PAPER)
+    out = str(tmp_path / "out")
+    done = {
+        one.video.video: one
+        for one in vidact.classify(folder, checkpoint=checkpoint, out=out, workers=0, top_k=1, protocol="paper")
+    }
+    rows = done["a.mp4"].details
+    # Sixteen frames in a row from the first one and up to the last one; a video of eight begins again at its front.
+    assert rows["start"].tolist() == pytest.approx([0, 0, 44 / 12])
+    assert rows["end"].tolist() == pytest.approx([5, 16 / 12, 5])
+    assert not rows["padded"].any() and done["sub/b.mp4"].details["padded"].all()
+    assert manifest.load_run(out)["frozen"]["protocol"] == "paper"
+    with pytest.raises(RunError, match="protocol: paper → clips"):
+        prepare(Request((str(folder),), checkpoint=checkpoint, out=out))
+
+
+def test_a_protocol_is_only_frozen_where_it_is_used(folder: Path, checkpoint: str) -> None:
+    import torch
+
+    plain = prepare(Request((str(folder),), checkpoint=checkpoint)).settings.spec_hash
+    weights.write_checkpoint(checkpoint, {"a": torch.zeros(1)}, PAPER)
+    settings = [
+        prepare(Request((str(folder),), checkpoint=checkpoint, protocol=name)).settings for name in ("clips", "paper")
+    ]
+    assert settings[0].spec_hash == plain != settings[1].spec_hash
+
+
+def test_a_protocol_that_cannot_be_is_refused(folder: Path, checkpoint: str) -> None:
+    import torch
+
+    with pytest.raises(ModelError, match=r"no published test of attention-r3d-10\.camera-motion-1") as caught:
+        prepare(Request((str(folder),), checkpoint=checkpoint, protocol="paper"))
+    assert "--views" in (caught.value.hint or "")
+    area = replace(SPEC, protocol=protocols.pyslowfast(16, 1, "2x3", size=96))
+    weights.write_checkpoint(checkpoint, {"a": torch.zeros(1)}, area)
+    for options, told in (
+        ({"views": "2x1"}, "--views"),
+        ({"clip_seconds": 1.0}, "--clip-seconds"),
+        ({"stride_seconds": 1.0}, "--stride-seconds"),
+        ({"decoder": "decord"}, "area"),
+        ({"protocol": "book"}, "book"),
+    ):
+        with pytest.raises(UsageError, match=told):
+            prepare(Request((str(folder),), checkpoint=checkpoint, **{"protocol": "paper", **options}))
 
 
 def test_preparing_and_an_idle_run_load_neither_ray_nor_torch(folder: Path, checkpoint: str, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from media import make, number
 
 from vidact.errors import VideoError
-from vidact.records import Geometry, RunSettings, Sampling, Spec, Video, VideoFacts
+from vidact.records import Geometry, Protocol, RunSettings, Sampling, Spec, Video, VideoFacts
 from vidact.tasks.classify import Classify, Outline
 
 LABELS = ("run", "jump", "sit")
@@ -129,6 +129,22 @@ def test_a_video_goes_through_the_whole_task(tmp_path: Path) -> None:
     assert columns["start"].tolist() == [0.0, 0.0, 1.0, 2.0, 2.5]
     assert columns["end"].tolist() == [3.5, 1.0, 2.0, 3.0, 3.5]
     assert not columns["padded"].any()
+
+
+def test_views_of_the_published_protocol_are_one_reading(tmp_path: Path) -> None:
+    protocol = Protocol("mmaction2", "mmaction2", 4, 2, 2, 3, 60, (60, 60))
+    spec = replace(SPEC, protocol=protocol, average="logits")
+    path = make(tmp_path / "a.mp4", frames=28, fps=8)
+    task = pickle.loads(pickle.dumps(Classify(RunSettings(top_k=1, protocol="paper"), spec)))
+    opened = task.open(Video("a.mp4", str(path), 1, 1))
+    assert (task.item, task.views, opened.outline.rows) == ((4, 60, 60, 3), 3, 2)
+    with task.read(opened, opened.chunks[0], 1) as reader:
+        assert [row.frames.shape for row in reader if row is not None] == [(3, 4, 60, 60, 3)] * 2
+    logits = np.array([[[2.0, 0, 0], [0, 1, 0], [3, 0, 0]], [[4, 0, 1], [0, 0, 3], [0, 0, 0]]], np.float32)
+    columns = task.finish(opened.outline, logits, np.ones(2, bool))
+    mean = logits.mean(axis=(0, 1))
+    assert columns["score"][0] == pytest.approx(np.exp(mean).max() / np.exp(mean).sum())
+    assert columns["start"].tolist() == [0.0, 0.0, 21 / 8] and columns["end"].tolist() == [3.5, 7 / 8, 3.5]
 
 
 def test_a_video_shorter_than_a_clip_is_padded_and_says_so(tmp_path: Path) -> None:

@@ -195,6 +195,13 @@ Views = Annotated[
         show_default="clip after clip, 1 crop",
     ),
 ]
+Protocol = Annotated[
+    Literal["clips", "paper"],
+    _clips(
+        "--protocol",
+        help="Which clips and crops: clips as said above, or those the weights were published with.",
+    ),
+]
 TopK = Annotated[int, _clips("--top-k", metavar="N", min=1, help="Labels kept for each clip and each video.")]
 Threshold = Annotated[
     float,

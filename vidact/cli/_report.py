@@ -17,7 +17,7 @@ from vidact.errors import UsageError
 if TYPE_CHECKING:
     from vidact.engine.request import Request
     from vidact.engine.run import Prepared
-    from vidact.records import Outcome
+    from vidact.records import Outcome, RunSettings, Spec
     from vidact.video.find import Found
 
 NAMED = 10
@@ -188,14 +188,21 @@ def _meaning(prepared: Prepared) -> list[tuple[str, str]]:
             rows += [("NMS", nms), ("segments kept", f"{most}, scores from {settings.min_score or 0:g}")]
         return rows
     assert spec is not None
+    return [
+        ("clip", _clip(settings, spec)),
+        ("labels kept", f"the best {settings.top_k}, scores from {settings.threshold:g}"),
+    ]
+
+
+def _clip(settings: RunSettings, spec: Spec) -> str:
+    from vidact.models import zoo
+
+    if settings.protocol == "paper" and spec.protocol is not None:
+        return f"{spec.protocol.frames} frames, as published: {zoo.told(spec.protocol)}"
     length = settings.clip_seconds or spec.sampling.seconds
-    clip = f"{length:.2f} s, {spec.sampling.frames} frames, "
-    clip += (
-        f"{settings.views} views of each video"
-        if settings.views
-        else f"one every {settings.stride_seconds or length:.2f} s"
-    )
-    return [("clip", clip), ("labels kept", f"the best {settings.top_k}, scores from {settings.threshold:g}")]
+    apart = f"one every {settings.stride_seconds or length:.2f} s"
+    views = f"{settings.views} views of each video"
+    return f"{length:.2f} s, {spec.sampling.frames} frames, {views if settings.views else apart}"
 
 
 def _engine(prepared: Prepared) -> str:

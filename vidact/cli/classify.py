@@ -17,6 +17,7 @@ def classify(
     clip_seconds: options.ClipSeconds = None,
     stride_seconds: options.StrideSeconds = None,
     views: options.Views = None,
+    protocol: options.Protocol = "clips",
     top_k: options.TopK = 5,
     threshold: options.Threshold = 0.0,
     output: options.Output = "vidact-out",

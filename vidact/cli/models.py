@@ -13,7 +13,7 @@ from vidact.cli._parse import complete_model
 
 if TYPE_CHECKING:
     from vidact.models.zoo import Entry
-    from vidact.records import Published, Sampling, Spec
+    from vidact.records import Protocol, Published, Sampling, Spec
 
 Name = Annotated[
     str,
@@ -91,10 +91,20 @@ def _described(entry: Entry) -> list[tuple[str, str]]:
         ("classes", str(spec.classes)),
         ("clip", f"{sampling.seconds:.2f} s: {_frames(sampling)}"),
         ("picture", f"{width} x {height}, " + _resize(spec)),
+        ("protocol", "" if spec.protocol is None else _protocol(spec.protocol)),
         ("scores", f"{spec.activation}, views averaged as {spec.average}"),
         ("features", f"{spec.feature_dimension} numbers a clip" if spec.feature_dimension else ""),
         ("tested", "yes" if entry.tested else "not with the real file"),
     ]
+
+
+def _protocol(protocol: Protocol) -> str:
+    from vidact.models import zoo
+
+    return (
+        f"{zoo.told(protocol)}; {protocol.frames} frames picked by the rule {protocol.rule}, short side "
+        f"{protocol.short_side}, pixels as {protocol.style} makes them"
+    )
 
 
 def _resize(spec: Spec) -> str:

@@ -19,8 +19,9 @@ from vidact.models.zoo import localizers
 from vidact.records import Contract, Spec, VideoFacts
 from vidact.store.feature_files import open_features
 from vidact.store.features import differences, refuse, shown
-from vidact.tasks.classify import parse_views
+from vidact.tasks.classify import parse_views, protocol_of
 from vidact.tasks.features import contract_of
+from vidact.video.transform import STYLES
 from vidact.video.transform import plan as plan_crops
 
 
@@ -29,8 +30,9 @@ class Request:
     """What a user asks for: the options of the command line, by their names. None: decide for me.
 
     ``inputs`` are files, directories and patterns, ``listed`` the entries of list files; ``out`` is a folder, or ``-``
-    for none. ``views`` reads ``10x3``; times are in seconds. ``features`` is a folder of features that exist;
-    ``fps`` (a number or ``native``) and ``stride`` (frames) are those of features to make.
+    for none. ``views`` reads ``10x3``, ``protocol`` ``clips`` or ``paper``; times are in seconds. ``features`` is a
+    folder of features that exist; ``fps`` (a number or ``native``) and ``stride`` (frames) are those of features to
+    make.
     """
 
     inputs: tuple[str, ...] = ()
@@ -44,6 +46,7 @@ class Request:
     clip_seconds: float | None = None
     stride_seconds: float | None = None
     views: str | None = None
+    protocol: str = "clips"
     top_k: int = 5
     threshold: float = 0.0
     fps: float | str | None = None
@@ -183,6 +186,7 @@ def check(request: Request) -> None:
         "format": ("parquet", "jsonl"),
         "dtype": ("auto", "float32", "bfloat16", "float16"),
         "decoder": ("auto", "decord", "pyav"),
+        "protocol": ("clips", "paper"),
         "nms": (None, "soft", "hard", "none"),
     }
     for name, allowed in choices.items():
@@ -206,6 +210,7 @@ def _check_views(request: Request, spec: Spec) -> None:
     """Say now, not once per video, that a model cannot be shown these pictures or crops."""
     if len(spec.mean) != 3:
         raise UsageError(f"{spec.name} sees optical flow, which vidact does not compute yet", hint="vidact models list")
+    _check_protocol(request, spec)
     if request.views is None:
         return
     if request.stride_seconds is not None:
@@ -214,6 +219,25 @@ def _check_views(request: Request, spec: Spec) -> None:
         )
     _, crops = parse_views(request.views)
     plan_crops(VideoFacts(1.0, 0.0, 25.0, 640, 360, 0, "", 25), spec.geometry, crops)
+
+
+def _check_protocol(request: Request, spec: Spec) -> None:
+    """A published protocol says everything about clips and crops, and sometimes what decodes."""
+    protocol = protocol_of(request.protocol, spec)
+    if protocol is None:
+        return
+    for name in ("views", "clip_seconds", "stride_seconds"):
+        if getattr(request, name) is not None:
+            option = "--" + name.replace("_", "-")
+            raise UsageError(
+                f"--protocol paper brings its own clips and crops; {option} has no meaning there",
+                hint="leave one of the two out",
+            )
+    if request.decoder == "decord" and STYLES[protocol.style].kernel == "area":
+        raise UsageError(
+            f"--protocol paper of {spec.name} scales by area while decoding, which decord cannot",
+            hint="--decoder auto",
+        )
 
 
 def cache_folder() -> str:

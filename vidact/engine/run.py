@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ from vidact.models.weights import spec_to_json
 from vidact.records import Outcome, RunSettings, Spec, Video
 from vidact.store import manifest
 from vidact.store.feature_files import open_features
-from vidact.tasks.classify import Classify
+from vidact.tasks.classify import Classify, item_shape, protocol_of
 from vidact.tasks.features import ExtractFeatures
 from vidact.tasks.localize import Localize
 from vidact.video.find import Found, find
@@ -110,8 +111,7 @@ def _settings(request: Request, choice: Choice, root: str, split: machine.Split,
     spec, recogniser, localizer = choice.spec, choice.recogniser, choice.localizer
     batch_size = request.batch_size
     if batch_size is None:
-        height, width = spec.geometry.size if spec else (1, 1)
-        item_bytes = 3 * (spec.sampling.frames if spec else 1) * height * width
+        item_bytes = math.prod(item_shape(request.protocol, spec)) if spec else 3
         batch_size = machine.batch_size(item_bytes, split.device)
     about = localizer or recogniser
     assert about is not None
@@ -120,11 +120,12 @@ def _settings(request: Request, choice: Choice, root: str, split: machine.Split,
         model=choice.name,
         checkpoint=os.path.abspath(request.checkpoint) if request.checkpoint else "",
         weights_hash=about.weights_hash,
-        spec_hash=_digest(spec) if spec else "",
+        spec_hash=_digest(spec, request.protocol) if spec else "",
         labels_hash=hashlib.sha256("\n".join(about.spec.labels).encode()).hexdigest() if request.labels else "",
         clip_seconds=request.clip_seconds,
         stride_seconds=request.stride_seconds,
         views=request.views,
+        protocol=request.protocol,
         top_k=request.top_k,
         threshold=request.threshold,
         dtype=dtype if request.dtype == "auto" else request.dtype,
@@ -171,9 +172,10 @@ def _task(prepared: Prepared) -> Task:
     return Localize(settings, choice.contract, extract)
 
 
-def _digest(spec: Spec) -> str:
+def _digest(spec: Spec, protocol: str) -> str:
     """What decides about the numbers of a run besides the weights: how clips are sampled, sized and normalised."""
     told = replace(spec, name="", labels=(), licence="", published=None, notes="", feature_dimension=0)
+    told = replace(told, protocol=protocol_of(protocol, spec))
     return hashlib.sha256(json.dumps(spec_to_json(told), sort_keys=True).encode()).hexdigest()
 
 

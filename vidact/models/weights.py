@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from vidact.errors import ModelError
 from vidact.models import pickles
-from vidact.records import Contract, Geometry, LocalizerSpec, Published, Sampling, Spec
+from vidact.records import Contract, Geometry, LocalizerSpec, Protocol, Published, Sampling, Spec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -171,6 +171,8 @@ def spec_to_json(spec: Spec | LocalizerSpec) -> dict[str, Any]:
     """A spec as plain JSON values."""
     facts = dataclasses.asdict(spec)
     facts["network"] = dict(spec.network)
+    if isinstance(spec, Spec) and spec.protocol is None:
+        del facts["protocol"]  # readers that have never heard of protocols can use the file
     return facts
 
 
@@ -188,6 +190,9 @@ def spec_from_json(facts: Mapping[str, Any]) -> Spec:
         values[name] = tuple(values[name])
     if values.get("published") is not None:
         values["published"] = Published(**values["published"])
+    if values.get("protocol") is not None:
+        protocol = dict(values["protocol"])
+        values["protocol"] = Protocol(**{**protocol, "size": tuple(protocol["size"])})
     return Spec(**values)
 
 

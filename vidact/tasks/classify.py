@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vidact.errors import UsageError, VideoError
-from vidact.records import Chunk, Columns, RunSettings, Spec, Video, VideoFacts
+from vidact.errors import ModelError, UsageError, VideoError
+from vidact.records import Chunk, Columns, Protocol, RunSettings, Spec, Video, VideoFacts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -63,23 +63,34 @@ class Classify:
     def __init__(self, settings: RunSettings, spec: Spec) -> None:
         self.settings, self.spec = settings, spec
         self.clips, self.views = parse_views(settings.views)
-        self.item = (spec.sampling.frames, *spec.geometry.size, 3)
+        self.protocol = protocol_of(settings.protocol, spec)
+        self.item = item_shape(settings.protocol, spec)
+        if self.protocol is not None:
+            self.views = self.protocol.crops
+        # Views are one reading of the video, averaged as the original does; clips in a row are one each.
+        self.together = self.clips is not None or self.protocol is not None
 
     def open(self, video: Video) -> Opened:
         """Index a video and lay out its clips. Raises VideoError."""
         from vidact.video.index import read_index
-        from vidact.video.sampling import chunks, sliding, spread
-        from vidact.video.transform import plan
+        from vidact.video.sampling import chunks
 
-        settings, sampling = self.settings, self.spec.sampling
         index = read_index(video.path)
-        if self.clips is None:
-            grid = sliding(index, sampling, settings.clip_seconds, settings.stride_seconds)
-        else:
-            grid = spread(index, sampling, self.clips, settings.clip_seconds)
+        grid, plan = self._laid_out(index)
         outline = Outline(video.video, index.facts, grid.starts, grid.ends, grid.padded)
-        cut = tuple(chunks(index, grid, CHUNK_SECONDS))
-        return Opened(index, grid, plan(index.facts, self.spec.geometry, self.views), outline, cut)
+        return Opened(index, grid, plan, outline, tuple(chunks(index, grid, CHUNK_SECONDS)))
+
+    def _laid_out(self, index: Index) -> tuple[ClipGrid, Plan]:
+        from vidact.video import protocols, sampling, transform
+
+        settings, spec = self.settings, self.spec
+        if self.protocol is not None:
+            return protocols.published(index, self.protocol), transform.published(index.facts, self.protocol)
+        if self.clips is None:
+            grid = sampling.sliding(index, spec.sampling, settings.clip_seconds, settings.stride_seconds)
+        else:
+            grid = sampling.spread(index, spec.sampling, self.clips, settings.clip_seconds)
+        return grid, transform.plan(index.facts, spec.geometry, self.views)
 
     def read(self, opened: Opened, chunk: Chunk, threads: int) -> ClipReader:
         """The clips of one chunk, uint8 (crops, T, h, w, 3) each; None now and then while nothing is ready."""
@@ -132,8 +143,7 @@ class Classify:
             wrong = int(rows[int(np.argmin(np.isfinite(found).all(axis=(1, 2))))])
             raise VideoError("NonFiniteScores", f"the model gave no finite scores for clip {wrong}", stage="model")
         by_clip = self._activate(found.mean(axis=1))
-        # Views together are one reading of the video, averaged as the original does; clips in a row are one each.
-        whole = self._activate(found.mean(axis=(0, 1))) if self.clips is not None else by_clip.mean(axis=0)
+        whole = self._activate(found.mean(axis=(0, 1))) if self.together else by_clip.mean(axis=0)
         ranked = _ranked(by_clip.astype(np.float32), self.settings.top_k, self.settings.threshold)
         best = _ranked(whole[None].astype(np.float32), self.settings.top_k, self.settings.threshold, always=True)
         return self._columns(outline, rows, ranked, best)
@@ -189,6 +199,29 @@ def _ranked(scores: NDArray[np.float32], top_k: int, threshold: float, *, always
         kept[:, 0] = True
     row, place = np.nonzero(kept)
     return Ranked(row, (place + 1).astype(np.int32), order[kept].astype(np.int32), best[kept])
+
+
+def protocol_of(name: str, spec: Spec) -> Protocol | None:
+    """What ``--protocol`` means for these weights: None for ``clips``. Raises UsageError, or ModelError where the
+    published test is not known."""
+    if name == "clips":
+        return None
+    if name != "paper":
+        raise UsageError(f"there is no protocol {name!r}", hint="choose clips or paper")
+    if spec.protocol is None:
+        raise ModelError(
+            f"no published test of {spec.name} is known, so there is no --protocol paper for it",
+            hint="leave --protocol out, or say --views CLIPSxCROPS",
+        )
+    return spec.protocol
+
+
+def item_shape(name: str, spec: Spec) -> tuple[int, int, int, int]:
+    """The shape (T, h, w, 3) of one model input under ``--protocol``."""
+    protocol = protocol_of(name, spec)
+    if protocol is None:
+        return (spec.sampling.frames, *spec.geometry.size, 3)
+    return (protocol.frames, *protocol.size, 3)
 
 
 def parse_views(views: str | None) -> tuple[int | None, int]:

@@ -83,8 +83,9 @@ def _open(index: Index, plan: Plan, threads: int) -> Any:
     import decord
 
     decord.logging.set_level(decord.logging.QUIET)
+    height, width = plan.decoded
     reader = decord.VideoReader(
-        index.path, decord.cpu(0), width=plan.width, height=plan.height, num_threads=threads, fault_tol=STOP_AT_FIRST
+        index.path, decord.cpu(0), width=width, height=height, num_threads=threads, fault_tol=STOP_AT_FIRST
     )
     if len(reader) != index.facts.frames:
         # Asked for frames that are not there, it can spin for ever.

@@ -251,14 +251,15 @@ class _Attempt:
 
 
 class _Scale:
-    """Frame → uint8 (height, width, 3), RGB, as shown: bilinear by swscale, turned after scaling."""
+    """Frame → uint8 (height, width, 3), RGB, as shown: scaled by swscale, bilinear or by area, and then turned."""
 
     def __init__(self, plan: Plan, rotation: int) -> None:
         from av.video.reformatter import VideoReformatter
 
         self.scaler = VideoReformatter()
         self.turns = rotation // 90
-        self.height, self.width = (plan.width, plan.height) if self.turns % 2 else (plan.height, plan.width)
+        self.interpolation = "AREA" if plan.kernel == "area" else "BILINEAR"
+        self.height, self.width = reversed(plan.decoded) if self.turns % 2 else plan.decoded
 
     def __call__(self, frame: Any) -> Picture | None:
         if frame.colorspace not in _MATRICES:
@@ -267,7 +268,7 @@ class _Scale:
             frame.color_range = 0
         try:
             scaled = self.scaler.reformat(
-                frame, width=self.width, height=self.height, format="rgb24", interpolation="BILINEAR", threads=1
+                frame, width=self.width, height=self.height, format="rgb24", interpolation=self.interpolation, threads=1
             )
         except (OSError, ValueError):  # a pixel format swscale has no way from
             return None

@@ -18,6 +18,7 @@ from vidact.errors import UsageError, VideoError
 from vidact.records import Chunk
 from vidact.video import _decord, _pyav
 from vidact.video.index import Index
+from vidact.video.resize import Resizer
 from vidact.video.sampling import ClipGrid
 from vidact.video.transform import Plan
 
@@ -33,7 +34,8 @@ DECODERS = ("auto", "decord", "pyav")
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """One row of the clip grid: ``frames`` uint8 (crops, T, height, width, 3), RGB, as shown."""
+    """One row of the clip grid: ``frames`` uint8 (crops, T, height, width, 3), RGB, as shown; a mirrored crop counts
+    as one more."""
 
     row: int
     frames: NDArray[np.uint8]
@@ -106,11 +108,12 @@ class ClipReader:
         rows = self.grid.frames[self.first : self.last]
         self.close()
         self._pictures = self._decode(np.unique(rows))
-        clips = _Clips(rows, self.plan)
+        resizer = Resizer(self.plan)
+        clips = _Clips(rows, resizer.plan)
         self.missing = len(rows)
         last_sign = monotonic()
         for item in self._pictures:
-            for at, frames in clips.add(item) if item else ():
+            for at, frames in clips.add((item[0], resizer(item[1]))) if item else ():
                 self.missing -= 1
                 yield Decoded(self.first + at, frames)
                 last_sign = monotonic()
@@ -125,6 +128,8 @@ class ClipReader:
         if self.policy == "pyav":
             return "pyav"
         reason = _decord.refusal(self.index) if self.whole else "the video is decoded in several chunks"
+        if self.plan.kernel == "area":
+            reason = "it does not scale by area, as this protocol asks"
         if not _decord.installed():
             reason = "it is not installed"
         if reason is None:
@@ -179,4 +184,8 @@ class _Clips:
     def _cut(self, wanted: list[int]) -> NDArray[np.uint8]:
         height, width = self.plan.size
         pictures = [self.held[frame] for frame in wanted]
-        return np.stack([np.stack([p[y : y + height, x : x + width] for p in pictures]) for y, x in self.plan.crops])
+        crops = [np.stack([p[y : y + height, x : x + width] for p in pictures]) for y, x in self.plan.crops]
+        return np.stack([view for crop in crops for view in self._views(crop)])
+
+    def _views(self, crop: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
+        return (crop, crop[:, :, ::-1]) if self.plan.mirrored else (crop,)

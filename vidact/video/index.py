@@ -49,6 +49,20 @@ NO_TIME = np.iinfo(np.int64).min
 _KEY, _HIDDEN, _CORRUPT, _OPEN = 1, 2, 4, 8
 
 
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What the file claims of its video stream, right or wrong: published tests compute with it.
+
+    ``rate`` and ``guessed`` are FFmpeg's average and best-guess frames a second (0: none), ``frames`` the counted
+    frames (0: not stored), ``duration`` is in units of the stream's time base (None: not stored).
+    """
+
+    rate: float = 0.0
+    guessed: float = 0.0
+    frames: int = 0
+    duration: int | None = None
+
+
 @dataclass(frozen=True)
 class Index:
     """When each of N frames is shown, in presentation order.
@@ -62,7 +76,7 @@ class Index:
     all, only once decoded: the n-th frame that comes out is row n (``count``). ``simple`` says that packets and
     frames correspond one to one in the plainest way, which is all that decord understands. ``stream`` is the stream's
     number in the file and ``container`` FFmpeg's name of the format. ``lead``, in units of ``time_base``, is how far
-    at most a packet is stored ahead of its time, which a seek must allow for.
+    at most a packet is stored ahead of its time, which a seek must allow for. ``header`` is what the file claims.
     """
 
     path: str
@@ -79,6 +93,7 @@ class Index:
     stream: int
     container: str
     lead: int
+    header: Header = Header()
 
 
 @dataclass(frozen=True)
@@ -340,6 +355,7 @@ def _index(path: str, container: Any, stream: Any, packets: _Packets) -> Index:
         stream=stream.index,
         container=container.format.name,
         lead=int((packets.pts - packets.dts)[shown].max()) if match == "pts" and (packets.dts > NO_TIME).all() else 0,
+        header=_header(stream),
     )
 
 
@@ -401,6 +417,11 @@ def _facts(stream: Any, first: Any, frames: int, duration: float, start: float) 
     if turned in (90, 270):
         width, height = height, width
     return VideoFacts(duration, start, frames / duration, width, height, turned, _codec(stream), frames)
+
+
+def _header(stream: Any) -> Header:
+    rate, guessed = stream.average_rate or 0, stream.guessed_rate or 0
+    return Header(float(rate), float(guessed), int(stream.frames or 0), stream.duration)
 
 
 def _codec(stream: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vidact.models.zoo import protocols
 from vidact.models.zoo.entry import Entry
 from vidact.models.zoo.publishers import CLASSES, mmaction
 from vidact.records import Geometry, Published, Sampling, Spec
@@ -39,6 +40,7 @@ def _r3d(architecture: str, file: str, weights: str, classes: int, features: int
         classes=classes,
         feature_dimension=features,
         licence="MIT",
+        protocol=protocols.windows(16, 112),
         notes=where if file else "The publisher's recipe; no file of it is listed.",
     )
     return Entry(spec, "3D-ResNet", source="", sha256="", size=0)

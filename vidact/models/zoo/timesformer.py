@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vidact.models.zoo import protocols
 from vidact.models.zoo.entry import Entry
 from vidact.models.zoo.publishers import CLASSES, Scores, mmaction
 from vidact.records import Geometry, Published, Sampling, Spec
@@ -11,6 +12,7 @@ _ORIGINAL_MARK = r"(^|\.)patch_embed\.proj\."
 
 
 def _timesformer(name: str, source: str, scores: Scores | None, mark: str, notes: str = "") -> Entry:
+    protocol = protocols.hub_ends(8) if mark == _HUB_MARK else protocols.timesformer()
     spec = Spec(
         name=name,
         architecture=name.partition(".")[0],
@@ -22,7 +24,8 @@ def _timesformer(name: str, source: str, scores: Scores | None, mark: str, notes
         classes=CLASSES["kinetics400"],
         feature_dimension=768,
         licence="CC-BY-NC-4.0",
-        published=None if scores is None else Published(*scores, "1x3 views of 224x224", "TimeSformer README"),
+        published=None if scores is None else Published(*scores, protocols.told(protocol), "TimeSformer README"),
+        protocol=protocol,
         notes=notes,
     )
     return Entry(spec, "TimeSformer", source, sha256="", size=0, labels="kinetics400", mark=mark)

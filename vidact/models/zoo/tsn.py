@@ -7,10 +7,31 @@ from __future__ import annotations
 
 from functools import partial
 
-from vidact.models.zoo.publishers import mmaction
+from vidact.models.zoo import protocols
+from vidact.models.zoo.entry import Entry
+from vidact.models.zoo.publishers import Scores, mmaction
 
-_tsn = partial(mmaction, family="TSN", features=2048, size=224, views="25x10")
-_tsm = partial(mmaction, family="TSM", features=2048, size=224, views="1x10")
+_test = partial(protocols.mmaction, stride=1, short_side=256, segments=True)
+_tsn = partial(mmaction, family="TSN", features=2048, size=224, protocol=_test(25, views="1x10", size=224))
+
+
+def _tsm(name: str, file: str, scores: Scores, *, frames: int, stride: int, labels: str = "kinetics400") -> Entry:
+    """On Something-Something every segment is seen twice, in three larger crops."""
+    twice = labels == "something_v2"
+    test = _test(frames, views="2x3", size=256) if twice else _test(frames, views="1x10", size=224)
+    return mmaction(
+        name,
+        file,
+        scores,
+        frames=frames,
+        stride=stride,
+        features=2048,
+        size=224,
+        labels=labels,
+        family="TSM",
+        protocol=test,
+    )
+
 
 ENTRIES = (
     _tsn(
@@ -91,7 +112,7 @@ ENTRIES = (
         features=1280,
         family="TSM",
         size=224,
-        views="1x3",
+        protocol=_test(8, views="1x3", size=256),
         notes="mmaction2 publishes a recipe, no file of these names.",
     ),
     _tsm(

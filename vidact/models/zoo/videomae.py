@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vidact.models.zoo import protocols
 from vidact.models.zoo.entry import Entry
 from vidact.models.zoo.publishers import CLASSES, Scores, mmaction
 from vidact.records import Geometry, Published, Sampling, Spec
@@ -24,7 +25,9 @@ def _entry(
     notes: str = "",
 ) -> Entry:
     family = "VideoMAE V2" if name.startswith("videomae2") else "VideoMAE"
-    protocol = f"{views} views of 224x224"
+    protocol = protocols.videomae(stride, views, segments=labels == "something_v2")
+    if mark == _HUB_MARK:
+        protocol = protocols.hub_pipeline(stride)
     spec = Spec(
         name=name,
         architecture=name.partition(".")[0],
@@ -37,7 +40,8 @@ def _entry(
         feature_dimension=features,
         # The second version's repository is MIT; what holds for its weight files was not found out.
         licence="MIT (code; weights not checked)" if family == "VideoMAE V2" else "CC-BY-NC-4.0",
-        published=None if scores is None else Published(*scores, protocol, f"{family} model zoo"),
+        published=None if scores is None else Published(*scores, protocols.told(protocol), f"{family} model zoo"),
+        protocol=protocol,
         notes=notes,
     )
     return Entry(spec, family, source, sha256="", size=0, labels=labels, mark=mark)

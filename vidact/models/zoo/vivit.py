@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vidact.models.zoo import protocols
 from vidact.models.zoo.entry import Entry
 from vidact.models.zoo.publishers import CLASSES
 from vidact.records import Geometry, Published, Sampling, Spec
@@ -23,6 +24,7 @@ ENTRIES = (
             published=Published(
                 79.9, None, "4x3 views of 224x224", "scenic's ViViT model zoo, the original checkpoint"
             ),
+            protocol=protocols.hub_ends(32, short_side=256),
             notes="Pixels as the classes of transformers prepare them; which range the training used is not verified.",
         ),
         family="ViViT",

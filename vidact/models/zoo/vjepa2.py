@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vidact.models.zoo import protocols
 from vidact.models.zoo.entry import Entry
 from vidact.models.zoo.publishers import CLASSES
 from vidact.records import Geometry, Published, Sampling, Spec
@@ -24,7 +25,8 @@ def _vjepa2(
     top1: float | None = None,
     notes: str = "",
 ) -> Entry:
-    published = None if top1 is None else Published(top1, None, f"2x3 views of {size}x{size}", "V-JEPA 2 README")
+    protocol = protocols.vjepa2(frames, stride, "2x3" if labels else "4x3", size=size)
+    published = None if top1 is None else Published(top1, None, protocols.told(protocol), "V-JEPA 2 README")
     spec = Spec(
         name=name,
         architecture=name.partition(".")[0],
@@ -37,6 +39,7 @@ def _vjepa2(
         feature_dimension=features,
         licence="MIT",
         published=published,
+        protocol=protocol,
         notes=notes,
     )
     source = f"hub:facebook/{repository}/model.safetensors"

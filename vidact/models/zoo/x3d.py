@@ -12,6 +12,7 @@ _mma = partial(
     mmaction,
     family="X3D",
     features=2048,
+    convert=True,
     mean=(114.75 / 255,) * 3,
     std=(57.38 / 255,) * 3,
     notes="PySlowFast's weights under mmaction2's names.",
