@@ -33,7 +33,8 @@ from sources import PICTURES, VIDEOS, Sources
 
 from vidact.models.recognition.attention_r3d import AttentionR3D
 from vidact.records import Geometry, Sampling, Spec
-from vidact.training.loop import Batch, Recipe, Round, Trainer
+from vidact.training.classifier import Batch, Trainer
+from vidact.training.loop import Recipe, Round
 from vidact.training.peers import Peers
 
 NETWORK: dict[str, Any] = {
@@ -241,7 +242,7 @@ def report(trainer: Trainer, data: Clips, row: Round) -> None:
     hard = ", ".join(f"{LABELS[i]} {recall[i]:.2f}" for i in sorted(range(len(LABELS)), key=recall.__getitem__)[:5])
     print(
         f"{time.strftime('%H:%M:%S')} round {row.round} step {row.step} lr {row.lr:.5f} loss {row.loss:.3f} "
-        f"train {row.train_top1:.3f} val {row.val_top1:.3f} ({row.val_loss:.3f}) {row.clips_per_second} clips/s, "
+        f"train {row.train['train_top1']:.3f} val {row.val_score:.3f} ({row.val_loss:.3f}) {row.speed} clips/s, "
         f"each drawn {data.ring.drawn.sum() / data.ring.made.sum():.1f} times; weakest: {hard}",
         flush=True,
     )

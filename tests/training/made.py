@@ -10,7 +10,7 @@ import torch
 from media import make
 
 from vidact.records import Geometry, Sampling, Spec
-from vidact.training.loop import Batch
+from vidact.training.classifier import Batch
 
 COLOURS = {"blue": (40, 40, 210), "green": (40, 200, 40), "red": (210, 40, 40)}
 

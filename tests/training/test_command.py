@@ -134,7 +134,7 @@ def test_sided_labels_are_not_mirrored_in_silence(
 def test_an_interrupted_training_says_how_to_go_on(
     trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vidact.training.loop import Trainer
+    from vidact.training.classifier import Trainer
 
     whole_round = Trainer._round
 

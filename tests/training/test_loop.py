@@ -15,7 +15,8 @@ from vidact.errors import ModelError, RunError, UsageError
 from vidact.models.recognition.attention_r3d import build
 from vidact.models.weights import read_spec
 from vidact.records import Sampling
-from vidact.training.loop import Recipe, Trainer
+from vidact.training.classifier import Trainer
+from vidact.training.loop import Recipe
 
 RECIPE = Recipe(rounds=4, lr=0.01, ema=0.9, seed=5)
 
@@ -74,15 +75,15 @@ def test_a_stop_inside_a_round_is_resumed_too(tmp_path: Path, monkeypatch: pytes
     whole.run()
     monkeypatch.setattr("vidact.training.loop._SAVE_SECONDS", 0.0)
     stopped = trainer(tmp_path / "parts")
-    step, calls = stopped._step, []
+    step, calls = stopped.step, []
 
-    def failing(*batch: torch.Tensor) -> None:
+    def failing(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
         calls.append(1)
         if len(calls) == 6:  # after five of the twelve steps, in the second round
             raise KeyboardInterrupt
-        step(*batch)
+        step(batch)
 
-    stopped._step = failing  # type: ignore[method-assign]
+    stopped.step = failing  # type: ignore[method-assign]
     with pytest.raises(KeyboardInterrupt):
         stopped.run()
     resumed = trainer(tmp_path / "parts")
@@ -162,11 +163,11 @@ def test_other_settings_are_named(tmp_path: Path) -> None:
         (dataclasses.replace(SPEC, sampling=Sampling(frames=4, stride=1, fps=4.0)), r"sampling was .*8\.0.*4\.0"),
     ):
         other = trainer(tmp_path)
-        other.spec = changed
+        other._spec = changed
         with pytest.raises(RunError, match=said):
             other.resume()
     moved = trainer(tmp_path)
-    moved.spec = dataclasses.replace(SPEC, name="attention-r3d-10.moved")
+    moved._spec = dataclasses.replace(SPEC, name="attention-r3d-10.moved")
     assert moved.resume(), "a folder may be renamed"
     with pytest.raises(RunError, match="another network"):
         trainer(tmp_path, classes=4).resume()

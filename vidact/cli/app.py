@@ -19,6 +19,7 @@ from vidact.cli.models import list_models, show_model
 from vidact.cli.show import show
 from vidact.cli.status import status
 from vidact.cli.train import recognizer
+from vidact.cli.train_localizer import localizer
 
 _group = partial(typer.Typer, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -65,6 +66,7 @@ _add(app, status, "status")
 _add(models, list_models, "models", "list")
 _add(models, show_model, "models", "show")
 _add(train, recognizer, "train", "recognizer")
+_add(train, localizer, "train", "localizer")
 app.add_typer(models, name="models")
 app.add_typer(train, name="train")
 

@@ -7,26 +7,21 @@ read and makes sense.
 from __future__ import annotations
 
 import shlex
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vidact.cli import _options as options
+from vidact.cli import _training as training
 from vidact.cli._output import Output
-from vidact.errors import RunError, UsageError
 
 if TYPE_CHECKING:
     from vidact.training.lists import Examples
     from vidact.training.loop import Recipe, Round
     from vidact.training.recognizer import Start
 
-_option = partial(typer.Option, show_envvar=False)
-_data = partial(_option, rich_help_panel="Data")
-_network = partial(_option, rich_help_panel="Network")
-_schedule = partial(_option, rich_help_panel="Schedule")
-_machine = partial(_option, rich_help_panel="Machine")
+_data, _network, _schedule, _machine = training.data, training.network, training.schedule, training.machine
 
 Data = Annotated[
     str,
@@ -56,11 +51,6 @@ HeldOut = Annotated[
     ),
 ]
 Flip = Annotated[bool, _data("--flip/--no-flip", help="Mirror half of the clips; not where labels say left or right.")]
-Output_ = Annotated[
-    str, _data("--output", "-o", metavar="DIR", help="Folder for the checkpoint, the log and the state.")
-]
-Resume = Annotated[bool, _data("--resume", help="Go on from DIR/last.pt.", allow_from_autoenv=False)]
-
 Architecture = Annotated[
     str | None,
     _network(
@@ -82,32 +72,10 @@ Fps = Annotated[float, _network("--fps", min=0.1, help="Pictures a second of a c
 Size = Annotated[int, _network("--size", metavar="PIXELS", min=16, help="Side of a picture (not with --init).")]
 Width = Annotated[int, _network("--width", min=4, help="Channels of the first stage (not with --init).")]
 
-Epochs = Annotated[int, _schedule("--epochs", min=1, help="How often every video is seen.")]
-MaxMinutes = Annotated[
-    float | None,
-    _schedule(
-        "--max-minutes",
-        metavar="MINUTES",
-        min=0.01,
-        help="Instead: train so long, the schedule follows.",
-        show_default=False,
-    ),
-]
-BatchSize = Annotated[int, _schedule("--batch-size", min=1, help="Clips in one step.")]
-Optimizer = Annotated[Literal["sgd", "adamw"], _schedule("--optimizer", help="SGD with Nesterov momentum, or AdamW.")]
 Lr = Annotated[float | None, _schedule("--lr", help="Highest learning rate.", show_default="sgd 0.05, adamw 0.001")]
 WeightDecay = Annotated[
     float | None, _schedule("--weight-decay", min=0, help="Pull towards zero.", show_default="sgd 0.0005, adamw 0.05")
 ]
-Warmup = Annotated[
-    float, _schedule("--warmup", metavar="SHARE", min=0, max=0.9, help="Share of the training before the highest rate.")
-]
-Smoothing = Annotated[float, _schedule("--smoothing", min=0, max=0.9, help="Label smoothing.")]
-Clip = Annotated[float, _schedule("--clip", min=0, help="Bound of the gradient's norm; 0: none.")]
-Ema = Annotated[float, _schedule("--ema", min=0, max=0.99999, help="Decay of the averaged weights; 0: none.")]
-Seed = Annotated[int, _schedule("--seed", min=0, help="All chance follows from it.")]
-
-Amp = Annotated[bool, _machine("--amp/--no-amp", help="Compute in bfloat16 where that is safe.")]
 Decoders = Annotated[int, _machine("--decoders", min=0, help="Processes that decode; 0: none but this one.")]
 
 
@@ -121,8 +89,8 @@ def recognizer(
     labels: Labels = None,
     held_out: HeldOut = 0.1,
     flip: Flip = True,
-    output: Output_ = "vidact-trained",
-    resume: Resume = False,
+    output: training.Output = "vidact-trained",
+    resume: training.Resume = False,
     quiet: options.Quiet = False,
     model: Architecture = None,
     init: Init = None,
@@ -130,18 +98,18 @@ def recognizer(
     fps: Fps = 8.0,
     size: Size = 112,
     width: Width = 32,
-    epochs: Epochs = 30,
-    max_minutes: MaxMinutes = None,
-    batch_size: BatchSize = 16,
-    optimizer: Optimizer = "adamw",
+    epochs: training.Epochs = 30,
+    max_minutes: training.MaxMinutes = None,
+    batch_size: training.BatchSize = 16,
+    optimizer: training.Optimizer = "adamw",
     lr: Lr = None,
     weight_decay: WeightDecay = None,
-    warmup: Warmup = 0.05,
-    smoothing: Smoothing = 0.1,
-    clip: Clip = 1.0,
-    ema: Ema = 0.999,
-    seed: Seed = 0,
-    amp: Amp = False,
+    warmup: training.Warmup = 0.05,
+    smoothing: training.Smoothing = 0.1,
+    clip: training.Clip = 1.0,
+    ema: training.Ema = 0.999,
+    seed: training.Seed = 0,
+    amp: training.Amp = False,
     decoders: Decoders = 2,
     *,
     device: options.Device,
@@ -155,7 +123,7 @@ def recognizer(
 
     names = None if labels is None else read_labels(labels)
     examples = read_examples(data, split=split, labels=names, share=held_out, seed=seed)
-    _check_output(output, resume)
+    training.check_output(output, resume)
     from vidact.training.loop import Recipe
     from vidact.training.recognizer import fresh, from_checkpoint
 
@@ -191,26 +159,12 @@ class Job:
         self.flip, self.device = flip, device
 
 
-def _check_output(output: str, resume: bool) -> None:
-    state = Path(output) / "last.pt"
-    if resume and not state.exists():
-        raise RunError(f"there is nothing to go on with: {str(state)!r} does not exist", hint="leave --resume out")
-    if not resume and state.exists():
-        raise RunError(
-            f"{output!r} holds a training already", hint="go on with it by --resume, or choose another --output"
-        )
-
-
 def _train(out: Output, examples: Examples, start: Start, recipe: Recipe, job: Job) -> None:
-    import torch
-
     from vidact.store.atomic import make_folder, replacing
+    from vidact.training.classifier import Trainer
     from vidact.training.data import Augmentation, VideoData
-    from vidact.training.loop import Trainer
 
-    device = ("cuda" if torch.cuda.is_available() else "cpu") if job.device == "auto" else job.device
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("there is no CUDA device here", hint="--device cpu")
+    device = training.resolve_device(job.device)
     data = VideoData(
         examples,
         start.spec,
@@ -237,8 +191,8 @@ def _train(out: Output, examples: Examples, start: Start, recipe: Recipe, job: J
     def tell(row: Round) -> None:
         lost = f", {len(data.failures)} videos unreadable" if data.failures else ""
         out.note(
-            f"epoch {row.round}: loss {row.loss:.3f}, top-1 {row.train_top1:.1%}; validation {row.val_loss:.3f}, "
-            f"{row.val_top1:.1%}; {row.clips_per_second:.1f} clips/s{lost}"
+            f"epoch {row.round}: loss {row.loss:.3f}, top-1 {row.train['train_top1']:.1%}; "
+            f"validation {row.val_loss:.3f}, {row.val_score:.1%}; {row.speed:.1f} clips/s{lost}"
         )
 
     try:

@@ -21,8 +21,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from vidact.errors import UsageError, VideoError
 from vidact.records import Sampling, Spec, VideoFacts
+from vidact.training.classifier import Batch
 from vidact.training.lists import Example, Examples
-from vidact.training.loop import Batch
 from vidact.video.decode import ClipReader
 from vidact.video.index import Index, read_index
 from vidact.video.sampling import TOLERANCE, ClipGrid, displayed

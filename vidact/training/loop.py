@@ -1,51 +1,62 @@
 """The training loop: steps, schedule, averaged weights, log, checkpoints, resuming.
 
-Batches come as uint8 pictures and label numbers; where they come from is not known here, nor is what a video is. It
-goes in rounds (an epoch of a data set, or a fixed number of generated batches); after each one the averaged weights are
-validated, a row is added to ``log.csv``, ``last.pt`` is replaced, and ``best.safetensors`` when the round was the best.
+What a batch is, what is learnt from it and how well it was learnt are a subclass's (``classifier.py``,
+``localizer.py``). It goes in rounds (an epoch of a data set, or a fixed number of generated batches); after each one
+the averaged weights are validated, a row is added to ``log.csv``, ``last.pt`` is replaced, and ``best.safetensors``
+when the round was the best.
 """
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 import math
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from vidact.errors import ModelError, RunError, UsageError
-from vidact.models.weights import State, read_tensors, spec_to_json, write_checkpoint
-from vidact.records import Spec
+from vidact.models.weights import State, spec_to_json, write_checkpoint
+from vidact.records import LocalizerSpec, Spec
 from vidact.store.atomic import make_folder
+from vidact.training.files import STATE_FORMAT, append_row, cut_log, read_state, write_state
 from vidact.training.peers import Peers
 
-Batch = tuple[Tensor, Tensor]
-"""Clips, uint8 (B, T, H, W, 3), and label numbers, int64 (B,)."""
+Batch = TypeVar("Batch")
+Given = TypeVar("Given", covariant=True)
 
-LOG_COLUMNS = ("round", "step", "seconds", "lr", "loss", "train_top1", "val_loss", "val_top1", "clips_per_second")
 _SAVE_SECONDS = 600.0
-_STATE_FORMAT = 1
 
 
-class Data(Protocol):
+class Data(Protocol[Given]):
     """Where batches come from."""
 
-    def batches(self, number: int, skip: int) -> Iterable[Batch]:
+    def batches(self, number: int, skip: int) -> Iterable[Given]:
         """The training batches of round ``number``, without its first ``skip``."""
 
-    def held_out(self) -> Iterable[Batch]:
+    def held_out(self) -> Iterable[Given]:
         """The validation batches, always the same."""
 
     def steps(self) -> int:
         """Batches in a round."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learnt:
+    """What a batch gave: the ``loss`` to lower, how many examples were ``seen``, and sums over them for the log, by the
+    column their mean stands in."""
+
+    loss: Tensor
+    seen: int
+    sums: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +93,18 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One row of the log: shares are 0..1, seconds those of training and validation so far, resumed ones included."""
+    """One row of the log: ``seconds`` are those of training and validation so far, resumed ones included; ``train`` the
+    means of what was summed; ``speed`` examples a second."""
 
     round: int
     step: int
     seconds: float
     lr: float
     loss: float
-    train_top1: float
+    train: Mapping[str, float]
     val_loss: float
-    val_top1: float
-    clips_per_second: float
+    val_score: float
+    speed: float
 
 
 @dataclass
@@ -106,23 +118,28 @@ class _State:
     best: float = -1.0
     best_loss: float = math.inf
     loss: float = 0.0
-    right: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
     seen: int = 0
 
 
-class Trainer:
+class Loop(ABC, Generic[Batch]):
     """Trains one network into one folder.
 
-    ``spec`` is stored inside the checkpoint and its mean and std normalise the pixels; ``named`` gives the tensors the
-    names and shapes they have there. Raises RunError for a folder that holds another training, or a damaged
-    ``last.pt``; UsageError for a recipe without a length.
+    ``spec`` is stored inside the checkpoint; ``named`` gives the tensors the names and shapes they have there. Raises
+    RunError for a folder that holds another training, or a damaged ``last.pt``; UsageError for a recipe without a
+    length.
     """
+
+    train_columns: tuple[str, ...]
+    """The columns ``learn`` gives sums for."""
+    score_column: ClassVar[str]
+    speed_column: ClassVar[str]
 
     def __init__(
         self,
         network: nn.Module,
-        spec: Spec,
-        data: Data,
+        spec: Spec | LocalizerSpec,
+        data: Data[Batch],
         recipe: Recipe,
         output: str | os.PathLike[str],
         *,
@@ -132,7 +149,8 @@ class Trainer:
     ) -> None:
         if recipe.rounds is None and recipe.minutes is None:
             raise UsageError("a training needs a length", hint="give a number of epochs or of minutes")
-        self.spec, self.data, self.recipe, self.device = spec, data, recipe, torch.device(device)
+        self.data, self.recipe, self.device = data, recipe, torch.device(device)
+        self._spec = spec
         self.output = Path(output)
         self.peers = peers or Peers()
         self.named = named
@@ -140,17 +158,33 @@ class Trainer:
         self.averaged = {name: value.detach().clone() for name, value in network.state_dict().items()}
         self.optimizer = _optimizer(self.network, recipe)
         self.state = _State()
-        self.confusion = torch.zeros(spec.classes, spec.classes, dtype=torch.int64)
-        """Of the last validation: rows are labels, columns what was predicted."""
-        self._mean, self._std = (_channels(values, self.device) for values in (spec.mean, spec.std))
         torch.manual_seed(recipe.seed)
+
+    @abstractmethod
+    def learn(self, batch: Batch) -> Learnt:
+        """The loss of the network on a batch, with gradients."""
+
+    @abstractmethod
+    def judge(self) -> tuple[float, float]:
+        """Loss and score (higher is better) of the averaged weights on what is held out."""
+
+    def kept(self) -> dict[str, float]:
+        """Numbers ``learn`` goes on from, which must survive a stop."""
+        return {}
+
+    def go_on_from(self, kept: Mapping[str, float]) -> None:
+        """Take up what ``kept`` gave."""
+
+    def described(self) -> dict[str, Any]:
+        """What besides spec and recipe must be the same when a training goes on, as JSON values."""
+        return {}
 
     def resume(self) -> bool:
         """Go on from ``last.pt`` if the folder has one; returns whether it has."""
         path = self.output / "last.pt"
         if not path.exists():
             return False
-        saved = _read_state(path)
+        saved = read_state(path)
         before = {**saved["recipe"], **json.loads(saved.get("data", "{}"))}
         fixed = {**_settings(self.recipe), **self._described()}
         changed = sorted(name for name, value in before.items() if fixed.get(name) != value)
@@ -171,7 +205,10 @@ class Trainer:
         self.averaged = {name: value.to(self.device) for name, value in saved["averaged"].items()}
         self.state = _State(**saved["state"])
         torch.set_rng_state(saved["rng"])
-        _cut_log(self.output / "log.csv", self.state.round)
+        if "device_rng" in saved:
+            torch.cuda.set_rng_state(saved["device_rng"], self.device)
+        self.go_on_from(saved.get("kept", {}))
+        cut_log(self.output / "log.csv", self.state.round)
         return True
 
     def run(self, on_round: Callable[[Round], None] = lambda row: None) -> Path:
@@ -195,12 +232,11 @@ class Trainer:
 
     def _round(self) -> Round:
         state, saved_at = self.state, self.state.seconds
-        began, clips = time.monotonic(), 0
+        began, before = time.monotonic(), state.seen
         self.network.train()
         mark = began
-        for clips_u8, labels in self.data.batches(state.round, state.batch):
-            self._step(clips_u8, labels)
-            clips += len(labels)
+        for batch in self.data.batches(state.round, state.batch):
+            self.step(batch)
             now = time.monotonic()
             state.seconds, mark = state.seconds + now - mark, now
             self._agree()
@@ -209,10 +245,10 @@ class Trainer:
             if self.peers.first and state.seconds - saved_at > _SAVE_SECONDS:
                 self._save()
                 saved_at = state.seconds
-        speed = clips / max(mark - began, 1e-9)
+        speed = (state.seen - before) / max(mark - began, 1e-9)
         lr = self.recipe.rate(self._progress())
         self._share_statistics()
-        val_loss, val_top1 = self.validate(self.data.held_out()) if self.peers.first else (0.0, 0.0)
+        val_loss, val_score = self.judge() if self.peers.first else (0.0, 0.0)
         state.seconds += time.monotonic() - mark
         self._agree()
         seen = max(state.seen, 1)
@@ -222,25 +258,23 @@ class Trainer:
             seconds=round(state.seconds, 1),
             lr=lr,
             loss=state.loss / seen,
-            train_top1=state.right / seen,
+            train={name: state.sums.get(name, 0.0) / seen for name in self.train_columns},
             val_loss=val_loss,
-            val_top1=val_top1,
-            clips_per_second=round(speed * self.peers.count, 1),
+            val_score=val_score,
+            speed=round(speed * self.peers.count, 1),
         )
-        state.round, state.batch, state.loss, state.right, state.seen = state.round + 1, 0, 0.0, 0, 0
+        state.round, state.batch, state.loss, state.sums, state.seen = state.round + 1, 0, 0.0, {}, 0
         return row
 
-    def _step(self, clips: Tensor, labels: Tensor) -> None:
+    def step(self, batch: Batch) -> None:
+        """One step on a batch: forward, backward, optimiser, averaged weights. Writes nothing."""
         state = self.state
         rate = self.recipe.rate(self._progress())
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        labels = labels.to(self.device, non_blocking=True)
-        with self._autocast():
-            logits = self.network(self.prepare(clips)).float()
-        loss = nn.functional.cross_entropy(logits, labels, label_smoothing=self.recipe.smoothing)
+        learnt = self.learn(batch)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        learnt.loss.backward()  # type: ignore[no-untyped-call]
         self.peers.average(p.grad for p in self.network.parameters() if p.grad is not None)
         if self.recipe.clip:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.recipe.clip)
@@ -248,15 +282,16 @@ class Trainer:
         state.step += 1
         state.batch += 1
         self._average()
-        value = float(loss.detach())
+        value = float(learnt.loss.detach())
         if not math.isfinite(value):
             raise ModelError(
                 f"the loss became {value} at step {state.step}",
                 hint="lower --lr, or train without --amp; last.pt holds the last good round",
             )
-        state.loss += value * len(labels)
-        state.right += int((logits.detach().argmax(1) == labels).sum())
-        state.seen += len(labels)
+        state.loss += value * learnt.seen
+        state.seen += learnt.seen
+        for name, total in learnt.sums.items():
+            state.sums[name] = state.sums.get(name, 0.0) + total
 
     def _agree(self) -> None:
         """The clocks of the processes differ a little, and all must end at the same step."""
@@ -278,63 +313,57 @@ class Trainer:
                 else:
                     self.averaged[name].copy_(value)
 
-    def _autocast(self) -> torch.autocast:
+    def autocast(self) -> torch.autocast:
+        """bfloat16 where it is safe, if the recipe says so."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.recipe.amp)
 
-    def prepare(self, clips: Tensor) -> Tensor:
-        """uint8 (B, T, H, W, 3) → float32 (B, 3, T, H, W) on the device, normalised as the spec says."""
-        pixels = clips.to(self.device, non_blocking=True).permute(0, 4, 1, 2, 3).float()
-        return pixels.div_(255.0).sub_(self._mean).div_(self._std)
-
-    def validate(self, batches: Iterable[Batch]) -> tuple[float, float]:
-        """Mean loss and top-1 (0..1) of the averaged weights; also sets ``confusion``."""
-        self.confusion.zero_()
-        loss, right, seen = 0.0, 0, 0
-        for logits, labels in self.predict(batches):
-            loss += float(nn.functional.cross_entropy(logits, labels, reduction="sum"))
-            guess = logits.argmax(1)
-            right, seen = right + int((guess == labels).sum()), seen + len(labels)
-            self.confusion.index_put_((labels, guess), torch.ones_like(labels), accumulate=True)
-        if not seen:
-            raise UsageError("there is nothing to validate on", hint="give a validation split with at least one video")
-        return loss / seen, right / seen
-
-    def predict(self, batches: Iterable[Batch]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Float32 logits of the averaged weights and the labels, batch by batch, on the CPU."""
+    @contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """Inside, the network has the averaged weights and is in evaluation mode."""
         current = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         self.network.load_state_dict(self.averaged)
         self.network.eval()
         try:
-            with torch.inference_mode():
-                for clips, labels in batches:
-                    with self._autocast():
-                        logits = self.network(self.prepare(clips))
-                    yield logits.float().cpu(), labels.cpu()
+            yield
         finally:
             self.network.load_state_dict(current)
             self.network.train()
 
     def _keep(self, row: Round) -> None:
-        _append(self.output / "log.csv", row)
+        self._log(row)
         state = self.state
-        # Equal top-1 happens often on small validation sets; the lower loss then decides.
-        if (row.val_top1, -row.val_loss) > (state.best, -state.best_loss):
-            state.best, state.best_loss = row.val_top1, row.val_loss
-            write_checkpoint(self.output / "best.safetensors", self.named(self.averaged), self.spec)
+        # Equal scores happen often on small validation sets; the lower loss then decides.
+        if (row.val_score, -row.val_loss) > (state.best, -state.best_loss):
+            state.best, state.best_loss = row.val_score, row.val_loss
+            write_checkpoint(self.output / "best.safetensors", self.named(self.averaged), self._spec)
         self._save()
+
+    def _log(self, row: Round) -> None:
+        values = {
+            **{name: getattr(row, name) for name in ("round", "step", "seconds", "lr", "loss")},
+            **row.train,
+            "val_loss": row.val_loss,
+            self.score_column: row.val_score,
+            self.speed_column: row.speed,
+        }
+        append_row(self.output / "log.csv", {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in values.items()})
 
     def _described(self) -> dict[str, Any]:
         """What is learnt from what, as JSON values; not the name, which follows from where the folder stands."""
-        facts = {name: value for name, value in spec_to_json(self.spec).items() if name != "name"}
+        facts = {name: value for name, value in spec_to_json(self._spec).items() if name != "name"}
+        facts.update(self.described())
         facts["batches in an epoch"] = self.data.steps()
         described: dict[str, Any] = json.loads(json.dumps(facts))
         return described
 
     def _save(self) -> None:
+        on_device = {"device_rng": torch.cuda.get_rng_state(self.device)} if self.device.type == "cuda" else {}
         write_state(
             self.output / "last.pt",
             {
-                "format": _STATE_FORMAT,
+                **on_device,
+                "kept": self.kept(),
+                "format": STATE_FORMAT,
                 "recipe": _settings(self.recipe),
                 "data": json.dumps(self._described()),
                 "network": self.network.state_dict(),
@@ -346,71 +375,15 @@ class Trainer:
         )
 
 
-def write_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Save with torch under a temporary name, then rename: ``path`` is always whole. Raises RunError when it cannot."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            torch.save(dict(state), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise RunError(
-            f"cannot write {str(path)!r}: {error.strerror or error}",
-            hint="free some space and repeat the command with --resume",
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _read_state(path: Path) -> dict[str, Any]:
-    advice = "move it away to start anew; best.safetensors beside it can still be given to --init"
-    try:
-        saved = read_tensors(path)
-    except ModelError as error:
-        raise RunError(f"the training cannot go on from {str(path)!r}: {error.message}", hint=advice) from error
-    if not isinstance(saved, dict) or saved.get("format") != _STATE_FORMAT:
-        raise RunError(f"{str(path)!r} is not a state this version can go on from", hint=advice)
-    return saved
-
-
 def _settings(recipe: Recipe) -> dict[str, Any]:
     return dataclasses.asdict(recipe)
 
 
 def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    # Norms and biases are left out of the decay: pulling them to zero only fights the normalisation.
-    weights = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
-    rest = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
+    # Norms, biases and scales are left out of the decay: pulling them to zero only fights the normalisation.
+    named = [(p, p.ndim > 1 and not name.endswith(".scale")) for name, p in network.named_parameters()]
+    weights, rest = ([p for p, decayed in named if p.requires_grad and decayed is wanted] for wanted in (True, False))
     groups = [{"params": weights, "weight_decay": recipe.weight_decay}, {"params": rest, "weight_decay": 0.0}]
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.momentum > 0)
     return torch.optim.AdamW(groups, lr=recipe.lr)
-
-
-def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
-    return torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1, 1)
-
-
-def _append(path: Path, row: Round) -> None:
-    fresh = not path.exists()
-    with open(path, "a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, LOG_COLUMNS)
-        if fresh:
-            writer.writeheader()
-        writer.writerow({k: f"{v:.6g}" if isinstance(v, float) else v for k, v in dataclasses.asdict(row).items()})
-
-
-def _cut_log(path: Path, rounds: int) -> None:
-    """Drop the rows of rounds the saved state does not know: they will be trained again."""
-    if not path.exists():
-        return
-    with open(path, newline="", encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if int(row["round"]) <= rounds]
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, LOG_COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(temporary, path)

@@ -177,18 +177,22 @@ class TriDet(nn.Module):
         return pyramid.candidates(self.levels(features, settings), self._distances, settings, self.rules)
 
     def _distances(self, level: Level, positions: Tensor, labels: Tensor) -> Tensor:
-        """Expected bins before and after each point; the start's bins lie at and before it, the end's at and after
-        it."""
+        return self.distances(level, torch.zeros_like(positions), positions, labels)
+
+    def distances(self, level: Level, samples: Tensor, positions: Tensor, labels: Tensor) -> Tensor:
+        """Expected bins before and after each point (K, 2), given which sequence of the batch, position and label it
+        has (K,); the start's bins lie at and before it, the end's at and after it."""
         assert level.starts is not None and level.ends is not None
-        offsets = level.offsets[0, positions].view(len(positions), 2, -1)
+        offsets = level.offsets[samples, positions].view(len(positions), 2, self.bins + 1)
         bins = torch.arange(self.bins + 1, device=positions.device)
         sides = []
         for logits, place, side in (
-            (level.starts[0], positions[:, None] - bins.flip(0), 0),
-            (level.ends[0], positions[:, None] + bins, 1),
+            (level.starts, positions[:, None] - bins.flip(0), 0),
+            (level.ends, positions[:, None] + bins, 1),
         ):
-            inside = (place >= 0) & (place < len(logits))
-            boundary = logits[place.clamp(0, len(logits) - 1), labels[:, None]].masked_fill(~inside, 0.0)
+            last = logits.shape[1] - 1
+            boundary = logits[samples[:, None], place.clamp(0, last), labels[:, None]]
+            boundary = boundary.masked_fill((place < 0) | (place > last), 0.0)
             share = (boundary + offsets[:, side]).softmax(dim=1)
             sides.append(share @ (bins if side else bins.flip(0)).to(share.dtype))
         return torch.stack(sides, dim=1)

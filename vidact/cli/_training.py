@@ -1,0 +1,63 @@
+"""What the commands that train have in common: their options, where they may write, what they compute on."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from vidact.errors import RunError, UsageError
+
+option = partial(typer.Option, show_envvar=False)
+data = partial(option, rich_help_panel="Data")
+network = partial(option, rich_help_panel="Network")
+schedule = partial(option, rich_help_panel="Schedule")
+machine = partial(option, rich_help_panel="Machine")
+
+Output = Annotated[str, data("--output", "-o", metavar="DIR", help="Folder for the checkpoint, the log and the state.")]
+Resume = Annotated[bool, data("--resume", help="Go on from DIR/last.pt.", allow_from_autoenv=False)]
+
+Epochs = Annotated[int, schedule("--epochs", min=1, help="How often every video is seen.")]
+MaxMinutes = Annotated[
+    float | None,
+    schedule(
+        "--max-minutes",
+        metavar="MINUTES",
+        min=0.01,
+        help="Instead: train so long, the schedule follows.",
+        show_default=False,
+    ),
+]
+BatchSize = Annotated[int, schedule("--batch-size", min=1, help="Examples in one step.")]
+Optimizer = Annotated[Literal["sgd", "adamw"], schedule("--optimizer", help="SGD with Nesterov momentum, or AdamW.")]
+Warmup = Annotated[
+    float, schedule("--warmup", metavar="SHARE", min=0, max=0.9, help="Share of the training before the highest rate.")
+]
+Smoothing = Annotated[float, schedule("--smoothing", min=0, max=0.9, help="Label smoothing.")]
+Clip = Annotated[float, schedule("--clip", min=0, help="Bound of the gradient's norm; 0: none.")]
+Ema = Annotated[float, schedule("--ema", min=0, max=0.99999, help="Decay of the averaged weights; 0: none.")]
+Seed = Annotated[int, schedule("--seed", min=0, help="All chance follows from it.")]
+
+Amp = Annotated[bool, machine("--amp/--no-amp", help="Compute in bfloat16 where that is safe.")]
+
+
+def check_output(output: str, resume: bool) -> None:
+    """RunError when there is nothing to go on with, or something that would be lost."""
+    state = Path(output) / "last.pt"
+    if resume and not state.exists():
+        raise RunError(f"there is nothing to go on with: {str(state)!r} does not exist", hint="leave --resume out")
+    if not resume and state.exists():
+        raise RunError(
+            f"{output!r} holds a training already", hint="go on with it by --resume, or choose another --output"
+        )
+
+
+def resolve_device(device: str) -> str:
+    """``auto`` is the first CUDA device, or the processor. UsageError for a device that is not there."""
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("there is no CUDA device here", hint="--device cpu")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device

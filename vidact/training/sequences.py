@@ -1,0 +1,210 @@
+"""Batches of feature sequences with their true segments in rows: times to rows, cutting, order.
+
+Every choice follows from (seed, round, index), so that a training that is resumed sees what the uninterrupted one would
+have seen. Rows and seconds are mapped as inference maps them back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vidact.errors import UsageError
+from vidact.models.localization import timing
+from vidact.models.localization.settings import Settings
+from vidact.models.localizer import check
+from vidact.records import Contract
+from vidact.store.features import Features
+from vidact.training.objectives import Sequences, stack
+from vidact.training.truth import Example
+
+Floats = NDArray[np.float64]
+_TRIALS = 200
+_ORDER_SEED = 7919
+
+
+class Source(Protocol):
+    """Where features come from."""
+
+    @property
+    def contract(self) -> Contract:
+        """What all of them are."""
+
+    def read(self, name: str) -> Features:
+        """Those of one video."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cutting:
+    """How long sequences are cut while training: to ``length`` rows, and shorter ones to a random share ``crop`` of
+    theirs (None: never). A segment stays when at least ``least`` of it is inside."""
+
+    length: int
+    crop: tuple[float, float] | None = (0.9, 1.0)
+    least: float = 0.5
+
+
+@dataclass(frozen=True)
+class Library:
+    """Features of the examples: checked when first read, kept in memory up to ``limit`` bytes."""
+
+    source: Source
+    contract: Contract
+    limit: int = 4 << 30
+    _kept: dict[str, Features] = dataclasses.field(default_factory=dict)
+
+    def read(self, example: Example) -> Features:
+        """The features of one example. UsageError, with its name, when they are not what the contract says."""
+        name = example.features
+        if name in self._kept:
+            return self._kept[name]
+        found = self.source.read(name)
+        try:
+            found = dataclasses.replace(found, array=check(found.array, self.contract))
+        except UsageError as error:
+            hint = 'extract them again, or say "layout": "CT" in manifest.json where files are (C, T)'
+            raise UsageError(f"{name!r}: {error.message}", hint=hint) from error
+        if sum(one.array.nbytes for one in self._kept.values()) + found.array.nbytes <= self.limit:
+            self._kept[name] = found
+        return found
+
+
+def opened(source: Source, examples: Sequence[Example]) -> Library:
+    """The features of the examples, with the dimension of the first where nobody stated it."""
+    contract = source.contract
+    if not contract.dimension:
+        array = source.read(examples[0].features).array
+        contract = dataclasses.replace(contract, dimension=int(array.shape[1]))
+    return Library(source, contract)
+
+
+def rate_and_duration(contract: Contract, features: Features, example: Example) -> tuple[float, float]:
+    """Frames a second and seconds, from the annotations first, then from the features."""
+    duration = example.video.duration or features.duration
+    covered = timing.frames(contract, len(features.array))
+    if contract.fps != "native":
+        rate = float(contract.fps)
+    elif example.video.fps or features.fps:
+        rate = float(example.video.fps or features.fps or 0.0)
+    elif duration:
+        rate = covered / duration
+    else:
+        raise UsageError(
+            f"{example.video.video!r}: neither annotations nor features say its fps or its duration",
+            hint="give them in the annotations, or under videos in manifest.json",
+        )
+    return rate, duration or covered / rate
+
+
+def in_rows(contract: Contract, settings: Settings, features: Features, example: Example) -> Floats:
+    """The true segments (N, 2) in rows of the sequence the network reads."""
+    seconds = np.stack([example.video.start, example.video.end], axis=1)
+    centres = features.centres
+    if settings.resize == "none" and centres is not None and len(centres) > 1:
+        at = np.interp(seconds, centres, np.arange(len(centres), dtype=np.float64))
+        before, after = np.minimum(seconds - centres[0], 0), np.maximum(seconds - centres[-1], 0)
+        found: Floats = at + before / (centres[1] - centres[0]) + after / (centres[-1] - centres[-2])
+        return found
+    rate, duration = rate_and_duration(contract, features, example)
+    clock = timing.clock(contract, settings, len(features.array), duration, rate)
+    rows: Floats = (seconds * clock.rate - clock.offset) / clock.step
+    return rows
+
+
+def cut(
+    length: int, segments: Floats, cutting: Cutting, reach: float, rng: np.random.Generator | None
+) -> tuple[int, int, NDArray[np.int64], Floats]:
+    """First and last row (exclusive) of a piece of a sequence, which segments (N, 2) stay, and where, in its rows.
+
+    Pieces are drawn until one holds a segment; without ``rng`` it is the piece around the first segment. A segment may
+    reach ``reach`` rows beyond the piece.
+    """
+    size = min(length, cutting.length)
+    if rng is not None and length <= cutting.length and cutting.crop is not None:
+        low, high = (round(share * length) for share in cutting.crop)
+        size = int(rng.integers(max(low, 1), min(max(high, 1), length) + 1))
+    for _ in range(_TRIALS):
+        if rng is not None:
+            first = int(rng.integers(length - size + 1))
+        else:
+            first = int(np.clip(round(segments[0].mean() - size / 2), 0, length - size)) if len(segments) else 0
+        inside = np.clip(segments, first - reach, first + size + reach)
+        share = (inside[:, 1] - inside[:, 0]) / np.maximum(segments[:, 1] - segments[:, 0], 1e-9)
+        kept = np.flatnonzero(share >= cutting.least)
+        if len(kept) or not len(segments) or rng is None:
+            break
+    return first, first + size, kept, inside[kept] - first
+
+
+class SequenceData:
+    """The ``Data`` of a localizer's training.
+
+    Batches are as long as their longest sequence, rounded up to a multiple of ``multiple``, or always
+    ``cutting.length`` rows where ``whole``.
+    """
+
+    def __init__(
+        self,
+        library: Library,
+        train: Sequence[Example],
+        held_out: Sequence[Example],
+        labels: Sequence[str],
+        settings: Settings,
+        cutting: Cutting,
+        *,
+        batch_size: int,
+        seed: int,
+        multiple: int = 1,
+        whole: bool = False,
+    ) -> None:
+        self.library, self.train, self.validation, self.settings = library, tuple(train), tuple(held_out), settings
+        self.cutting, self.batch_size, self.seed = cutting, min(batch_size, len(train)), seed
+        self.numbers = {label: number for number, label in enumerate(labels)}
+        self._multiple, self._whole = multiple, whole
+        self._reach = 0.5 * library.contract.window / library.contract.stride
+
+    def steps(self) -> int:
+        """Batches in a round; a rest smaller than a batch is left out, another one in every round."""
+        return len(self.train) // self.batch_size
+
+    def batches(self, number: int, skip: int) -> Iterator[Sequences]:
+        """The batches of round ``number``, in its own order, without the first ``skip``."""
+        order = np.random.default_rng((self.seed, number, _ORDER_SEED)).permutation(len(self.train))
+        for step in range(skip, self.steps()):
+            chosen = order[step * self.batch_size : (step + 1) * self.batch_size]
+            rngs = [np.random.default_rng((self.seed, number, int(index))) for index in chosen]
+            yield self.batch([self.train[index] for index in chosen], rngs)
+
+    def held_out(self) -> Iterator[Sequences]:
+        """The validation sequences, in their order, cut without chance."""
+        for first in range(0, len(self.validation), self.batch_size):
+            chosen = self.validation[first : first + self.batch_size]
+            yield self.batch(chosen, [None] * len(chosen))
+
+    def batch(self, examples: Sequence[Example], rngs: Sequence[np.random.Generator | None]) -> Sequences:
+        """A batch of these examples, each cut by the chance of its own generator."""
+        rows = [self._one(example, rng) for example, rng in zip(examples, rngs, strict=True)]
+        longest = max(features.shape[1] for features, _, _ in rows)
+        length = self.cutting.length if self._whole else -(-longest // self._multiple) * self._multiple
+        features, mask = stack([one for one, _, _ in rows], length)
+        return Sequences(features, mask, tuple(one for _, one, _ in rows), tuple(one for _, _, one in rows))
+
+    def _one(self, example: Example, rng: np.random.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Features (C, T), segments (N, 2) in rows and labels (N,) of one example."""
+        found = self.library.read(example)
+        segments = in_rows(self.library.contract, self.settings, found, example)
+        fixed = self.settings.resize != "none"
+        whole = torch.from_numpy(np.asarray(found.array)).T if not fixed else self._resized(found)
+        first, last, kept, inside = cut(whole.shape[1], segments, self.cutting, self._reach, None if fixed else rng)
+        labels = torch.tensor([self.numbers[example.video.labels[index]] for index in kept], dtype=torch.int64)
+        return whole[:, first:last].contiguous(), torch.from_numpy(inside).float(), labels
+
+    def _resized(self, found: Features) -> Tensor:
+        return timing.resize(torch.from_numpy(np.array(found.array)).T, self.settings)
