@@ -25,6 +25,8 @@ def table() -> str:
         bundled = any(entry.bundled for entry in entries)
         score = f"{best[0]:.1f} % ({best[1].partition('-')[0]})" if best[0] else "–"
         where = "bundled, the default" if bundled else "`--checkpoint FILE`"
+        if any(entry.spec.streams for entry in entries):
+            where = "`--backbone-checkpoint NAME=FILE`, for each of its two"
         example = entries[0].spec.name
         lines.append(f"| {family} | `{example}` | {len(entries)} | {score} | {licences} | {where} |")
     return "\n".join(lines) + "\n"

@@ -102,6 +102,24 @@ class Protocol:
 
 
 @dataclass(frozen=True, slots=True)
+class Flow:
+    """Optical flow as what a network sees: ``fields`` of it, each x then y, behind one another at every sampled frame.
+
+    ``chained``: a field leads from one sampled frame to the next. Otherwise the fields begin at the sampled frame and
+    lead through the frames of the video that follow it. ``still`` is the level (of 0 to 255) of no motion before levels
+    are rounded; ± 20 pixels are 127.5 levels away from it.
+    """
+
+    fields: int = 1
+    chained: bool = False
+    still: float = 127.5
+
+    def pictures(self, frames: int) -> int:
+        """How many pictures make the flow of so many sampled frames."""
+        return frames + 1 if self.chained else frames * (self.fields + 1)
+
+
+@dataclass(frozen=True, slots=True)
 class Published:
     """A score from the literature, never without the protocol it was reached with."""
 
@@ -118,7 +136,10 @@ class Spec:
     ``name`` is ``architecture.weights``. ``mean`` and ``std`` are per channel for pixels scaled to 0..1. ``labels``
     may be empty (then rows say ``class 17``). ``activation`` turns logits into the scores of the output. ``average``
     says whether views are averaged as scores or as logits. ``network`` holds the constructor's arguments (depth,
-    width, …). ``protocol`` is the test the weights were published with, None where it is not known.
+    width, …). ``flow`` is set where the network sees optical flow, whose ``mean`` and ``std`` are of levels scaled to
+    0..1. ``streams`` are the names of the two sets of weights, pictures and flow, that make up a composite; its
+    ``mean`` and ``std`` are theirs, one behind the other. ``protocol`` is the test the weights were published with,
+    None where it is not known.
     """
 
     name: str
@@ -137,6 +158,8 @@ class Spec:
     network: Mapping[str, Any] = field(default_factory=dict)
     notes: str = ""
     protocol: Protocol | None = None
+    flow: Flow | None = None
+    streams: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,12 +263,14 @@ class RunSettings:
     """All settings of one run, built once from the command line. Which are frozen is an attribute of the field.
 
     ``auto`` values (dtype, …) are resolved before this is built and their result is what is frozen. ``contract`` is
-    that of the features a run makes or reads, as JSON; ``backbone`` the recogniser that makes them for a localizer.
+    that of the features a run makes or reads, as JSON; ``backbone`` the recogniser that makes them for a localizer;
+    ``streams`` the files of a composite model by the names of its parts.
     """
 
     command: str = frozen("classify")
     model: str = frozen("")
     checkpoint: str = ""
+    streams: tuple[tuple[str, str], ...] = ()
     weights_hash: str = frozen("")
     spec_hash: str = frozen("")
     labels_hash: str = frozen("")

@@ -22,7 +22,7 @@ from vidact.video.transform import STYLES
 # The bundled model has no published views, and nobody says what S3D's score was reached with.
 WITHOUT_PROTOCOL = ("attention-r3d-10", "s3d")
 # Scores of the original authors' tests; what is run here is the hub's pipeline, and stacks instead of whole videos.
-OTHER_PROTOCOL = ("vivit-b16x2", "i3d", "i3d-flow")
+OTHER_PROTOCOL = ("vivit-b16x2", "i3d", "i3d-flow", "two-stream-i3d")
 ENTRIES = [pytest.param(entry, id=name) for name, entry in zoo.ENTRIES.items()]
 PACKAGE = Path(weights.__file__).parent
 
@@ -30,7 +30,11 @@ PACKAGE = Path(weights.__file__).parent
 @pytest.mark.parametrize("entry", ENTRIES)
 def test_every_set_of_weights_has_a_network(entry: zoo.Entry) -> None:
     spec = entry.spec
-    assert spec.architecture in NETWORKS
+    assert spec.architecture in NETWORKS or {zoo.ENTRIES[name].spec.architecture for name in spec.streams} <= set(
+        NETWORKS
+    )
+    assert bool(spec.streams) == (spec.architecture not in NETWORKS)
+    assert (len(spec.mean) == 3) == (spec.flow is None)
     assert spec.name.startswith(spec.architecture + ".")
     assert len(spec.mean) == len(spec.std)
     assert entry.tested or not entry.bundled

@@ -13,6 +13,7 @@ def classify(
     paths: options.Inputs,
     model: options.Model = None,
     checkpoint: options.Checkpoint = None,
+    backbone_checkpoint: options.BackboneCheckpoint = None,
     labels: options.Labels = None,
     clip_seconds: options.ClipSeconds = None,
     stride_seconds: options.StrideSeconds = None,

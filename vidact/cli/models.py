@@ -78,12 +78,11 @@ def _described(entry: Entry) -> list[tuple[str, str]]:
     spec = entry.spec
     sampling, geometry = spec.sampling, spec.geometry
     height, width = geometry.size
-    source = "bundled with vidact" if entry.bundled else entry.source or "by hand"
     return [
         ("model", spec.name),
         ("family", entry.family),
         ("about", spec.notes),
-        ("weights", source if entry.bundled else f"{source}; give the file with --checkpoint"),
+        ("weights", _weights(entry)),
         ("size", _size(entry.size)),
         ("sha256", entry.sha256),
         ("licence", spec.licence or "unknown"),
@@ -105,6 +104,13 @@ def _protocol(protocol: Protocol) -> str:
         f"{zoo.told(protocol)}; {protocol.frames} frames picked by the rule {protocol.rule}, short side "
         f"{protocol.short_side}, pixels as {protocol.style} makes them"
     )
+
+
+def _weights(entry: Entry) -> str:
+    """Where the weights come from and how they are given."""
+    if entry.spec.streams:
+        return f"those of {' and '.join(entry.spec.streams)}; give each file with --backbone-checkpoint NAME=FILE"
+    return "bundled with vidact" if entry.bundled else f"{entry.source or 'by hand'}; give the file with --checkpoint"
 
 
 def _resize(spec: Spec) -> str:

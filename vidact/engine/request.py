@@ -108,7 +108,7 @@ def choose(request: Request, frozen: Mapping[str, Any]) -> Choice:
         return _localizer(request, model)
     if request.command == "features":
         return _extractor(request, model)
-    chosen = describe(model, request.checkpoint, request.labels)
+    chosen = describe(model, _checkpoint(request), request.labels)
     _check_views(request, chosen.spec)
     return Choice(chosen)
 
@@ -123,7 +123,7 @@ def _extractor(request: Request, model: str | None) -> Choice:
         wanted = describe_localizer(model, None if request.backbone_checkpoint else request.checkpoint)
         chosen = _backbone(request, wanted)
         return Choice(chosen, None, _made(wanted.spec.contract, chosen))
-    chosen = describe(model, request.checkpoint, None)
+    chosen = describe(model, _checkpoint(request), None)
     contract = contract_of(chosen.spec, chosen.weights_hash, fps=request.fps, stride=request.stride)
     return Choice(chosen, None, contract)
 
@@ -150,14 +150,28 @@ def _localizer(request: Request, model: str | None) -> Choice:
 def _backbone(request: Request, localizer: ChosenLocalizer) -> Chosen:
     """The recogniser whose features a localizer reads. ModelError when vidact cannot make them."""
     contract = localizer.spec.contract
-    given = dict(_named(text) for text in request.backbone_checkpoint)
+    given = _parts(request)
     name = contract.backbone
-    if zoo.resolve(name) is None:
+    entry = zoo.resolve(name)
+    if entry is None:
         raise ModelError(
             f"{localizer.spec.name} reads features vidact does not make: {shown(contract)}",
             hint="give a folder of them with --features DIR; `vidact models list` names localizers that need none",
         )
-    return describe(name, given.get(name))
+    return describe(name, given if entry.spec.streams else given.get(name))
+
+
+def _checkpoint(request: Request) -> str | dict[str, str] | None:
+    """The file of a recogniser, or those of a composite's parts."""
+    parts = _parts(request)
+    if parts and request.checkpoint is not None:
+        raise UsageError("both --checkpoint and --backbone-checkpoint were given", hint="leave one of the two out")
+    return parts or request.checkpoint
+
+
+def _parts(request: Request) -> dict[str, str]:
+    """The files of ``--backbone-checkpoint`` by name."""
+    return {name: os.path.abspath(file) for name, file in map(_named, request.backbone_checkpoint)}
 
 
 def _named(text: str) -> tuple[str, str]:
@@ -208,8 +222,6 @@ def check(request: Request) -> None:
 
 def _check_views(request: Request, spec: Spec) -> None:
     """Say now, not once per video, that a model cannot be shown these pictures or crops."""
-    if len(spec.mean) != 3:
-        raise UsageError(f"{spec.name} sees optical flow, which vidact does not compute yet", hint="vidact models list")
     _check_protocol(request, spec)
     if request.views is None:
         return

@@ -26,7 +26,7 @@ from vidact.models.weights import spec_to_json
 from vidact.records import Outcome, RunSettings, Spec, Video
 from vidact.store import manifest
 from vidact.store.feature_files import open_features
-from vidact.tasks.classify import Classify, item_shape, protocol_of
+from vidact.tasks.classify import Classify, pictures_of, protocol_of
 from vidact.tasks.features import ExtractFeatures
 from vidact.tasks.localize import Localize
 from vidact.video.find import Found, find
@@ -111,14 +111,15 @@ def _settings(request: Request, choice: Choice, root: str, split: machine.Split,
     spec, recogniser, localizer = choice.spec, choice.recogniser, choice.localizer
     batch_size = request.batch_size
     if batch_size is None:
-        item_bytes = math.prod(item_shape(request.protocol, spec)) if spec else 3
-        batch_size = machine.batch_size(item_bytes, split.device)
+        item = pictures_of(request.protocol, request.views, spec).item if spec else (1, 1, 1, 3)
+        batch_size = machine.batch_size(math.prod(item), split.device)
     about = localizer or recogniser
     assert about is not None
     return RunSettings(
         command=request.command,
         model=choice.name,
         checkpoint=os.path.abspath(request.checkpoint) if request.checkpoint else "",
+        streams=tuple(recogniser.file.items()) if recogniser and isinstance(recogniser.file, Mapping) else (),
         weights_hash=about.weights_hash,
         spec_hash=_digest(spec, request.protocol) if spec else "",
         labels_hash=hashlib.sha256("\n".join(about.spec.labels).encode()).hexdigest() if request.labels else "",

@@ -8,6 +8,7 @@ report of what does not fit.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -26,18 +27,30 @@ _PREFIXES = ("module.", "_orig_mod.")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Chosen:
-    """Which weights a name and a checkpoint mean: the file, its spec and its SHA-256."""
+    """Which weights a name and a checkpoint mean: the file, its spec and its SHA-256.
+
+    Of a composite ``file`` holds the files of its streams by name, and the hash is one over theirs.
+    """
 
     spec: Spec
-    file: str
+    file: str | Mapping[str, str]
     weights_hash: str
 
 
-def describe(name: str | None, checkpoint: str | None = None, labels: str | None = None) -> Chosen:
+Checkpoint = str | Mapping[str, str] | None
+"""The file of a model, or those of a composite's streams by their names; None: those vidact has."""
+
+
+def describe(name: str | None, checkpoint: Checkpoint = None, labels: str | None = None) -> Chosen:
     """What ``--model``, ``--checkpoint`` and ``--labels`` mean, without importing torch.
 
-    Raises ModelError when the name is unknown, the file is missing or the labels do not fit.
+    Raises ModelError when the name is unknown, a file is missing or the labels do not fit.
     """
+    composite = zoo.resolve(name) if name is not None else None
+    if composite is not None and composite.spec.streams:
+        return _describe_streams(composite.spec, checkpoint, labels)
+    if isinstance(checkpoint, Mapping):
+        raise ModelError(f"{name or zoo.DEFAULT} is one network, not several", hint="give its file with --checkpoint")
     if checkpoint is not None:
         spec = _spec_of_file(name, checkpoint)
         chosen = Chosen(spec, checkpoint, weights.file_hash(checkpoint))
@@ -52,6 +65,28 @@ def describe(name: str | None, checkpoint: str | None = None, labels: str | None
     known = checkpoint is None or weights.read_spec(checkpoint) is not None
     names = read_labels(labels, chosen.spec.classes if known else None)
     return dataclasses.replace(chosen, spec=dataclasses.replace(chosen.spec, labels=names))
+
+
+def _describe_streams(spec: Spec, checkpoint: Checkpoint, labels: str | None) -> Chosen:
+    """A composite: both its streams are described as models of their own, and have to agree on their classes."""
+    example = " ".join(f"--backbone-checkpoint {stream}=FILE" for stream in spec.streams)
+    given = checkpoint if isinstance(checkpoint, Mapping) else {}
+    wrong = [name for name in given if name not in spec.streams]
+    if wrong or isinstance(checkpoint, str):
+        told = f"has no part {wrong[0]!r}" if wrong else f"is two networks, {checkpoint!r} can be the file of one"
+        raise ModelError(f"{spec.name} {told}", hint=f"give the files of its parts: {example}")
+    try:
+        rgb, flow = (describe(stream, given.get(stream), labels) for stream in spec.streams)
+    except ModelError as error:
+        raise ModelError(error.message, hint=f"{spec.name} takes the files of its parts: {example}") from error
+    if rgb.spec.labels != flow.spec.labels:
+        raise ModelError(
+            f"the parts of {spec.name} name different classes", hint="give the names of both with --labels FILE"
+        )
+    assert isinstance(rgb.file, str) and isinstance(flow.file, str)
+    both = hashlib.sha256(f"{rgb.weights_hash} {flow.weights_hash}".encode()).hexdigest()
+    files = dict(zip(spec.streams, (rgb.file, flow.file), strict=True))
+    return Chosen(zoo.joined(spec, rgb.spec, flow.spec), files, both)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -172,7 +207,7 @@ def unknown(name: str) -> ModelError:
 def load_model(
     name: str | None = None,
     *,
-    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint: str | os.PathLike[str] | Mapping[str, str] | None = None,
     device: str = "cpu",
     dtype: str = "float32",
     labels: str | Sequence[str] | None = None,
@@ -181,25 +216,75 @@ def load_model(
     """Build a network and load its weights strictly: a ``Recognizer``, or a ``Localizer`` where the name is one's.
 
     ``name`` is ``architecture.weights`` or an architecture; ``checkpoint`` a file in any format the architecture was
-    published in; ``labels`` a file or the names themselves; a file with another ``sha256`` is refused. Raises
+    published in; ``labels`` a file or the names themselves; a file with another ``sha256`` is refused. A composite is
+    a ``TwoStream``, and its checkpoint says which file belongs to which part: ``{"i3d.k400": "rgb.pt", …}``. Raises
     ModelError, with the first keys that do not fit.
     """
     from vidact.models.recognizer import Recognizer
 
-    file = None if checkpoint is None else os.fspath(checkpoint)
-    if localizers.means(name) or (file is not None and weights.read_localizer_spec(file) is not None):
-        from vidact.models import localizer
-
-        names = read_labels(labels) if isinstance(labels, str) else labels
-        chosen_one = describe_localizer(name, file)
-        _check_hash(chosen_one.file, chosen_one.weights_hash if file is None else "", sha256)
-        return localizer.load(chosen_one.spec, chosen_one.file, device=device, dtype=dtype, labels=names)
+    file = (
+        dict(checkpoint) if isinstance(checkpoint, Mapping) else None if checkpoint is None else os.fspath(checkpoint)
+    )
+    if not isinstance(file, dict) and _is_localizer(name, file):
+        return _load_localizer(name, file, device, dtype, labels, sha256)
     chosen = describe(name, file, labels if isinstance(labels, str) else None)
     if labels is not None and not isinstance(labels, str):
         chosen = dataclasses.replace(chosen, spec=dataclasses.replace(chosen.spec, labels=tuple(labels)))
+    if isinstance(chosen.file, Mapping):
+        return _load_streams(chosen, device, dtype, sha256)
     _check_hash(chosen.file, chosen.weights_hash if file is None else "", sha256)
     network, spec = _load(chosen)
     return Recognizer(network, spec, device=device, dtype=dtype)
+
+
+def _load_localizer(
+    name: str | None,
+    file: str | None,
+    device: str,
+    dtype: str,
+    labels: str | Sequence[str] | None,
+    sha256: str | None,
+) -> Any:
+    from vidact.models import localizer
+
+    names = read_labels(labels) if isinstance(labels, str) else labels
+    chosen = describe_localizer(name, file)
+    _check_hash(chosen.file, chosen.weights_hash if file is None else "", sha256)
+    return localizer.load(chosen.spec, chosen.file, device=device, dtype=dtype, labels=names)
+
+
+def _load_streams(chosen: Chosen, device: str, dtype: str, sha256: str | None) -> Any:
+    """Both networks of a composite, each loaded as the model it is."""
+    from vidact.models.two_stream import TwoStream
+
+    if sha256 not in (None, chosen.weights_hash):
+        raise ModelError(
+            f"a file of {chosen.spec.name} was changed: the hash over both is {chosen.weights_hash}, expected {sha256}",
+            hint="copy them again",
+        )
+    assert isinstance(chosen.file, Mapping)
+    names = chosen.spec.labels or None
+    rgb, flow = (
+        load_model(stream, checkpoint=file, device=device, dtype=dtype, labels=names)
+        for stream, file in chosen.file.items()
+    )
+    for part in (rgb, flow):
+        takes = next(tensor.shape[1] for tensor in part.network.parameters() if tensor.ndim > 3)
+        if takes != len(part.spec.mean):
+            raise ModelError(
+                f"the file for {part.spec.name} takes clips of {takes} channels, expected {len(part.spec.mean)}",
+                hint="the files of the two parts may be exchanged",
+            )
+    if rgb.spec.classes != flow.spec.classes:
+        raise ModelError(
+            f"the parts of {chosen.spec.name} have {rgb.spec.classes} and {flow.spec.classes} classes",
+            hint="give two files that were trained on the same classes",
+        )
+    return TwoStream(rgb, flow, dataclasses.replace(chosen.spec, classes=rgb.spec.classes))
+
+
+def _is_localizer(name: str | None, file: str | None) -> bool:
+    return localizers.means(name) or (file is not None and weights.read_localizer_spec(file) is not None)
 
 
 def _check_hash(file: str, known: str, wanted: str | None) -> None:
@@ -215,6 +300,7 @@ def _check_hash(file: str, known: str, wanted: str | None) -> None:
 
 def _load(chosen: Chosen) -> tuple[Any, Spec]:
     """The network with its tensors in place, and the spec with the classes the file really has."""
+    assert isinstance(chosen.file, str)
     state = unwrap(weights.read_tensors(chosen.file), chosen.file)
     module = import_module(NETWORKS[chosen.spec.architecture])
     network, mapped = module.from_state(chosen.spec.architecture, state, chosen.spec.network)

@@ -41,8 +41,11 @@ class Recognizer:
 
     def prepare(self, frames: np.ndarray[Any, np.dtype[np.uint8]]) -> Tensor:
         """uint8 pictures (B, T, H, W, 3) → normalised clips (B, 3, T, H, W) in the model's dtype on its device."""
-        pixels = torch.from_numpy(np.ascontiguousarray(frames)).to(self.device).permute(0, 4, 1, 2, 3)
-        return (pixels.float() * self._scale + self._shift).to(self.dtype).contiguous()
+        return self.normalise(torch.from_numpy(np.ascontiguousarray(frames)).to(self.device).permute(0, 4, 1, 2, 3))
+
+    def normalise(self, levels: Tensor) -> Tensor:
+        """Levels 0 to 255, of pixels or of flow, (B, C, T, H, W) → normalised clips in the model's dtype."""
+        return (levels.float() * self._scale + self._shift).to(self.dtype).contiguous()
 
     @torch.inference_mode()
     def __call__(self, clips: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from vidact.errors import ModelError
 from vidact.models import pickles
-from vidact.records import Contract, Geometry, LocalizerSpec, Protocol, Published, Sampling, Spec
+from vidact.records import Contract, Flow, Geometry, LocalizerSpec, Protocol, Published, Sampling, Spec
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -186,10 +186,11 @@ def spec_from_json(facts: Mapping[str, Any]) -> Spec:
     geometry = dict(values["geometry"])
     geometry["size"] = tuple(geometry["size"])
     values["geometry"] = Geometry(**geometry)
-    for name in ("mean", "std", "labels"):
-        values[name] = tuple(values[name])
-    if values.get("published") is not None:
-        values["published"] = Published(**values["published"])
+    for name in ("mean", "std", "labels", "streams"):
+        values[name] = tuple(values.get(name, ()))
+    for name, kind in (("published", Published), ("flow", Flow)):
+        if values.get(name) is not None:
+            values[name] = kind(**values[name])
     if values.get("protocol") is not None:
         protocol = dict(values["protocol"])
         values["protocol"] = Protocol(**{**protocol, "size": tuple(protocol["size"])})

@@ -7,13 +7,14 @@ across videos or of files of results.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vidact.errors import ModelError, UsageError, VideoError
 from vidact.records import Chunk, Columns, Protocol, RunSettings, Spec, Video, VideoFacts
+from vidact.tasks.pictures import Pictures
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -64,7 +65,8 @@ class Classify:
         self.settings, self.spec = settings, spec
         self.clips, self.views = parse_views(settings.views)
         self.protocol = protocol_of(settings.protocol, spec)
-        self.item = item_shape(settings.protocol, spec)
+        self.pictures = pictures_of(settings.protocol, settings.views, spec)
+        self.item = self.pictures.item
         if self.protocol is not None:
             self.views = self.protocol.crops
         # Views are one reading of the video, averaged as the original does; clips in a row are one each.
@@ -85,12 +87,15 @@ class Classify:
 
         settings, spec = self.settings, self.spec
         if self.protocol is not None:
-            return protocols.published(index, self.protocol), transform.published(index.facts, self.protocol)
+            grid = protocols.published(index, self.protocol)
+            test = replace(self.protocol, size=self.pictures.geometry.size)
+            return self.pictures.follow(index, grid), transform.published(index.facts, test)
         if self.clips is None:
             grid = sampling.sliding(index, spec.sampling, settings.clip_seconds, settings.stride_seconds)
         else:
             grid = sampling.spread(index, spec.sampling, self.clips, settings.clip_seconds)
-        return grid, transform.plan(index.facts, spec.geometry, self.views)
+        grid = self.pictures.follow(index, grid)
+        return grid, transform.plan(index.facts, self.pictures.geometry, self.views)
 
     def read(self, opened: Opened, chunk: Chunk, threads: int) -> ClipReader:
         """The clips of one chunk, uint8 (crops, T, h, w, 3) each; None now and then while nothing is ready."""
@@ -116,7 +121,7 @@ class Classify:
         settings = self.settings
         model: Recognizer = load_model(
             settings.model,
-            checkpoint=settings.checkpoint or None,
+            checkpoint=dict(settings.streams) or settings.checkpoint or None,
             device=settings.device,
             dtype=settings.dtype,
             labels=self.spec.labels or None,
@@ -126,7 +131,7 @@ class Classify:
 
     def score(self, model: Recognizer, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 (B, T, h, w, 3) → float32 (B, classes): scores, or logits if the original averages those."""
-        clips = model.prepare(frames)
+        clips = self.pictures.clips(model, frames)
         found = model(clips) if self.spec.average == "logits" else model.scores(clips)
         scores: NDArray[np.float32] = found.cpu().numpy()
         return scores
@@ -216,12 +221,13 @@ def protocol_of(name: str, spec: Spec) -> Protocol | None:
     return spec.protocol
 
 
-def item_shape(name: str, spec: Spec) -> tuple[int, int, int, int]:
-    """The shape (T, h, w, 3) of one model input under ``--protocol``."""
+def pictures_of(name: str, views: str | None, spec: Spec) -> Pictures:
+    """The pictures one model input is made of under ``--protocol`` and ``--views``."""
     protocol = protocol_of(name, spec)
     if protocol is None:
-        return (spec.sampling.frames, *spec.geometry.size, 3)
-    return (protocol.frames, *protocol.size, 3)
+        return Pictures(spec, crops=parse_views(views)[1])
+    size = replace(spec.geometry, size=protocol.size, short_side=protocol.short_side)
+    return Pictures(replace(spec, geometry=size), protocol.frames, crops=protocol.crops)
 
 
 def parse_views(views: str | None) -> tuple[int | None, int]:

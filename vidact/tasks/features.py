@@ -14,6 +14,7 @@ import numpy as np
 from vidact.errors import UsageError, VideoError
 from vidact.records import Chunk, Columns, Contract, RunSettings, Spec, Video, VideoFacts
 from vidact.store.features import FeatureCache, Features
+from vidact.tasks.pictures import Pictures
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -77,6 +78,7 @@ def contract_of(spec: Spec, weights_hash: str, *, fps: float | str | None, strid
         weights=f"sha256:{weights_hash}",
         normalisation=f"mean {_numbers(spec.mean)} std {_numbers(spec.std)}",
         crop=crop,
+        flow=spec.flow is not None,
     )
 
 
@@ -102,12 +104,13 @@ class ExtractFeatures:
     views = 1
     finisher = "decoder"
 
-    def __init__(self, settings: RunSettings, spec: Spec, contract: Contract, weights: tuple[str, str | None, str]):
+    def __init__(self, settings: RunSettings, spec: Spec, contract: Contract, weights: tuple[str, Any, str]):
         self.settings, self.spec, self.contract = settings, spec, contract
         self.weights = weights
         self.cache = FeatureCache(settings.cache, contract)
         self.frames = frames_of(spec, contract)
-        self.item = (self.frames, *spec.geometry.size, 3)
+        self.pictures = Pictures(spec, self.frames)
+        self.item = self.pictures.item
 
     def open(self, video: Video) -> Opened:
         """Index a video and lay out its windows; nothing of it is read when its features exist. Raises VideoError."""
@@ -120,9 +123,10 @@ class ExtractFeatures:
             return Opened(Outline(video, self.cache.read(video).facts, 0, None, "cache"), ())
         index = read_index(video.path)
         grid, centres = windows(index, self.contract, self.frames)
+        grid = self.pictures.follow(index, grid, ahead=0.0)
         outline = Outline(video, index.facts, len(grid), centres)
         cut = tuple(chunks(index, grid, CHUNK_SECONDS))
-        return Opened(outline, cut, index, grid, plan(index.facts, self.spec.geometry, 1))
+        return Opened(outline, cut, index, grid, plan(index.facts, self.pictures.geometry, 1))
 
     def read(self, opened: Opened, chunk: Chunk, threads: int) -> ClipReader:
         """The windows of one chunk, uint8 (1, T, h, w, 3) each; None now and then while nothing is ready."""
@@ -154,7 +158,7 @@ class ExtractFeatures:
 
     def score(self, model: Recognizer, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 (B, T, h, w, 3) → float32 (B, D)."""
-        found: NDArray[np.float32] = model.features(model.prepare(frames)).cpu().numpy()
+        found: NDArray[np.float32] = model.features(self.pictures.clips(model, frames)).cpu().numpy()
         return found
 
     def finish(self, outline: Outline, scores: Any, present: Any, model: Any = None) -> Columns:

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 SMALLEST = 16
 """Pixels of the shorter side of the smallest picture in the pyramid."""
 TOGETHER = 64
-"""Pairs in one piece on a GPU. A CPU takes them one by one: a pair fits into its cache, and ends when it is done."""
+"""Pairs in one piece on a GPU, filled up with black ones: where the shape is the same, so is the order of sums. A CPU
+takes them one by one: a pair fits into its cache, and ends when it is done."""
 PATIENCE = 8
 """Iterations on a GPU between two looks at whether any pair of a piece still moves; looking makes it wait."""
 BOUND = 20.0
@@ -62,9 +63,11 @@ def tvl1(first: Tensor, second: Tensor, constants: Constants = DEFAULT) -> Tenso
     pairs = torch.stack((first, second), dim=1).to(torch.float32)
     if not len(pairs):
         return pairs
-    on_cpu = pairs.device.type == "cpu"
-    pieces = [pairs[at : at + piece] for piece in (1 if on_cpu else TOGETHER,) for at in range(0, len(pairs), piece)]
-    return torch.cat(_side_by_side(pieces, constants) if on_cpu else [_coarse_to_fine(p, constants) for p in pieces])
+    if pairs.device.type == "cpu":
+        return torch.cat(_side_by_side([pairs[at : at + 1] for at in range(len(pairs))], constants))
+    full = torch.cat((pairs, pairs.new_zeros((-len(pairs) % TOGETHER, *pairs.shape[1:]))))
+    fields = [_coarse_to_fine(full[at : at + TOGETHER], constants) for at in range(0, len(full), TOGETHER)]
+    return torch.cat(fields)[: len(pairs)]
 
 
 def _side_by_side(pieces: list[Tensor], constants: Constants) -> list[Tensor]:

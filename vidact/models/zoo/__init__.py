@@ -7,5 +7,6 @@ describes. Bundled weights end in a version number; a new version is a new entry
 from vidact.models.zoo.entry import Entry
 from vidact.models.zoo.lookup import DEFAULT, ENTRIES, resolve, spec_of
 from vidact.models.zoo.protocols import told
+from vidact.models.zoo.two_stream import joined
 
-__all__ = ["DEFAULT", "ENTRIES", "Entry", "resolve", "spec_of", "told"]
+__all__ = ["DEFAULT", "ENTRIES", "Entry", "joined", "resolve", "spec_of", "told"]

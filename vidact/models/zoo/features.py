@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vidact.records import Contract
 
-_I3D = "two-stream I3D (RGB then flow)"
+_I3D = "two-stream-i3d.k400"
 
 THUMOS_I3D = Contract("native", 16, 4, 8.0, 2048, _I3D, "kinetics400", flow=True)
 ANET_I3D = Contract(25.0, 16, 16, 8.0, 2048, _I3D, "kinetics400", flow=True)

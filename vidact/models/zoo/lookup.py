@@ -17,6 +17,7 @@ from vidact.models.zoo import (
     swin,
     timesformer,
     tsn,
+    two_stream,
     videomae,
     vivit,
     vjepa2,
@@ -41,6 +42,7 @@ _FAMILIES = (
     vivit,
     vjepa2,
     tsn,
+    two_stream,
     classic,
 )
 

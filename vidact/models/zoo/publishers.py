@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from vidact.models.zoo import protocols
 from vidact.models.zoo.entry import Entry
-from vidact.records import Geometry, Protocol, Published, Sampling, Spec
+from vidact.records import Flow, Geometry, Protocol, Published, Sampling, Spec
 
 CLASSES = {
     "kinetics400": 400,
@@ -120,6 +120,7 @@ def mmaction(
     family: str,
     mean: tuple[float, ...] = _IMAGENET_MEAN,
     std: tuple[float, ...] = _IMAGENET_STD,
+    flow: Flow | None = None,
     notes: str = "",
     protocol: Protocol | None = None,
     convert: bool = False,
@@ -140,6 +141,7 @@ def mmaction(
         protocol=protocol,
         mean=mean,
         std=std,
+        flow=flow,
         notes=notes,
     )
     whole = not file or file.startswith("https://")

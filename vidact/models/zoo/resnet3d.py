@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import partial
 
 from vidact.models.zoo.publishers import mmaction, pyslowfast, pytorchvideo
+from vidact.records import Flow
 
 _slow_ptv = partial(pytorchvideo, family="Slow", features=2048)
 _slow_psf = partial(pyslowfast, family="Slow", features=2048)
@@ -101,6 +102,7 @@ ENTRIES = (
         stride=4,
         mean=(128 / 255, 128 / 255),
         std=(128 / 255, 128 / 255),
+        flow=Flow(),
         notes="Optical flow, two channels. mmaction2 publishes a recipe, no file.",
     ),
     _i3d_ptv("i3d-r50.k400", "kinetics/I3D_8x8_R50.pyth", (73.27, 90.70)),

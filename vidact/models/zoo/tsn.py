@@ -10,6 +10,7 @@ from functools import partial
 from vidact.models.zoo import protocols
 from vidact.models.zoo.entry import Entry
 from vidact.models.zoo.publishers import Scores, mmaction
+from vidact.records import Flow
 
 _test = partial(protocols.mmaction, stride=1, short_side=256, segments=True)
 _tsn = partial(mmaction, family="TSN", features=2048, size=224, protocol=_test(25, views="1x10", size=224))
@@ -67,6 +68,7 @@ ENTRIES = (
         stride=100,
         mean=(128 / 255,) * 10,
         std=(128 / 255,) * 10,
+        flow=Flow(fields=5),
         notes="Optical flow, ten channels a segment: x and y of five frames. mmaction2 publishes a recipe, no file.",
     ),
     _tsm(
