@@ -39,6 +39,7 @@ from vidact.engine import machine, run
 from vidact.engine.driver import drive
 from vidact.engine.local import Load
 from vidact.engine.pool import RayPool
+from vidact.engine.worker import Scorer
 from vidact.records import Outcome, Video
 from vidact.store.rundir import RunDir
 from vidact.tasks.classify import Classify
@@ -60,16 +61,20 @@ def driver(folder: Path, request: run.Request, count: int = 100_000) -> Iterator
 
 
 def short(folder: Path, request: run.Request, count: int = 200) -> Iterator[Result]:
-    """The same clips decoded alone and scored alone, one process and one thread; then through the engine."""
+    """The same clips decoded alone and scored alone, one process and one thread; then through the engine.
+
+    Start-up is a run of one video for each decoder, so that every process it pays for comes up; what those videos cost
+    is taken off the rest.
+    """
     kinds = [make(folder / f"{n}.mp4", frames=75 + 7 * n, fps=25, size=(480, 360)) for n in range(8)]
     for n in range(len(kinds), count):
         shutil.copy(kinds[n % len(kinds)], folder / f"{n}.mp4")
     prepared = run.prepare(replace(request, inputs=(str(folder),)))
     cores = machine.cpus()
     alone = _children_cpu("_alone", str(folder), request)
-    start = _timed(prepared, prepared.found.videos[:1])
+    start = _timed(prepared, prepared.found.videos[: prepared.split.decoders])
     whole = _timed(prepared, prepared.found.videos)
-    cpu = alone["decode"] + alone["model"]
+    cpu = (alone["decode"] + alone["model"]) * (1 - start["clips"] / whole["clips"])
     yield {
         "split": str(prepared.split),
         "clips": whole["clips"],
@@ -83,7 +88,7 @@ def short(folder: Path, request: run.Request, count: int = 200) -> Iterator[Resu
 
 def _timed(prepared: run.Prepared, chosen: Sequence[Video]) -> dict[str, float]:
     """Wall and CPU seconds from nothing to the last outcome; with one video, that is what start-up takes."""
-    load = Load(Classify(prepared.settings, prepared.spec), prepared.split, prepared.settings.batch_size)
+    load = Load(Classify(prepared.settings, prepared.choice.spec), prepared.split, prepared.settings.batch_size)
     begun = time.monotonic()
     with RayPool(load) as pool:
         clips = 0
@@ -151,7 +156,7 @@ def _phases(request: run.Request) -> Result:
     begun = time.monotonic()
     prepared = run.prepare(request)
     found = {"prepare s": time.monotonic() - begun}
-    load = Load(Classify(prepared.settings, prepared.spec), prepared.split, prepared.settings.batch_size)
+    load = Load(Classify(prepared.settings, prepared.choice.spec), prepared.split, prepared.settings.batch_size)
     begun = time.monotonic()
     with RayPool(load) as pool:
         decoder = pool.start("decoder")
@@ -192,9 +197,12 @@ def idle(folder: Path, request: run.Request, count: int = 40_000) -> Iterator[Re
 
 
 def alone(folder: Path, request: run.Request) -> dict[str, float]:
-    """CPU seconds of this process for decoding every clip, and for scoring as many, with one thread."""
+    """CPU seconds of this process for decoding every clip, and for scoring as many, with one thread.
+
+    The model runs as it does in the engine: its threads and its memory are set up by the same lines.
+    """
     prepared = run.prepare(replace(request, inputs=(str(folder),)))
-    task, batch = Classify(prepared.settings, prepared.spec), prepared.settings.batch_size
+    task, batch = Classify(prepared.settings, prepared.choice.spec), prepared.settings.batch_size
     import numpy as np
 
     clips, begun = [], time.process_time()
@@ -203,13 +211,12 @@ def alone(folder: Path, request: run.Request) -> dict[str, float]:
         with task.read(opened, opened.chunks[0], 1) as reader:
             clips += [row.frames for row in reader if row is not None]
     decode = time.process_time() - begun
-    model = task.load(1)
+    model = Scorer(task, batch, 1)
+    model.load()
     frames = np.concatenate(clips)
-    frames = np.concatenate([frames, np.zeros((-len(frames) % batch, *frames.shape[1:]), np.uint8)])
-    task.score(model, frames[:batch])
+    model.score([(0, 0, batch)], frames)
     begun = time.process_time()
-    for at in range(0, len(frames), batch):
-        task.score(model, frames[at : at + batch])
+    model.score([(0, 0, len(frames))], frames)
     return {"decode": decode, "model": time.process_time() - begun}
 
 

@@ -124,7 +124,7 @@ def shapes() -> Iterator[list[np.ndarray]]:
 
 
 def test_every_call_of_a_model_has_one_shape(shapes: list[np.ndarray]) -> None:
-    scorer = Scorer(Shapes(views=3), 4, 1, own_process=False)
+    scorer = Scorer(Shapes(views=3), 4, 1)
     assert scorer.load() is None
     block = np.arange(5 * 3, dtype=np.uint8).repeat(2 * 4 * 4 * 3).reshape(5, 3, 2, 4, 4, 3)
     other = np.full((1, 3, 2, 4, 4, 3), 99, np.uint8)
@@ -138,10 +138,7 @@ def test_every_call_of_a_model_has_one_shape(shapes: list[np.ndarray]) -> None:
 
 
 def test_a_model_that_fails_says_so() -> None:
-    assert (
-        getattr(Scorer(FakeTask(trouble="load"), 4, 1, own_process=False).load(), "message", "")
-        == "the weights do not fit"
-    )
-    scorer = Scorer(FakeTask(trouble="fail"), 4, 1, own_process=False)
+    assert getattr(Scorer(FakeTask(trouble="load"), 4, 1).load(), "message", "") == "the weights do not fit"
+    scorer = Scorer(FakeTask(trouble="fail"), 4, 1)
     failure = scorer.score([(0, 0, 1)], np.zeros((1, 1, 2, 4, 4, 3), np.uint8))
     assert isinstance(failure, Failure) and failure.kind == "RuntimeError" and "score" in failure.trace

@@ -116,7 +116,7 @@ class LocalPool:
         """Make a worker."""
         load = self.load
         if kind == "scorer":
-            return Worker(kind, Scorer(load.task, load.batch, load.split.score_threads, own_process=False))
+            return Worker(kind, Scorer(load.task, load.batch, load.split.score_threads))
         return Worker(kind, Decoder(load.task, load.block_rows, load.split.decode_threads, own_process=False))
 
     def submit(self, worker: Worker, method: str, *arguments: Any) -> Call:

@@ -6,6 +6,7 @@ with one video comes back as data (``Failure``); only a dying process is an erro
 
 from __future__ import annotations
 
+import ctypes
 import os
 import pickle
 import time
@@ -25,6 +26,9 @@ HEARTBEAT = 1.0
 """Seconds after which a decoder answers with what it has, so that slow and hung can be told apart."""
 OPENED = 2
 """Opened videos a decoder keeps, so that the chunks of one long video do not index it again and again."""
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""Parameters of ``mallopt``, from malloc.h."""
 
 
 class Outline(Protocol):
@@ -291,13 +295,27 @@ def _changed(video: Video) -> VideoError:
     return VideoError("StillChanging", f"{video.video} was changed while it was read", stage="decode")
 
 
+def _keep_freed_memory() -> None:
+    """Let the C library keep what a model frees after each layer: asking the system anew cost a third of the CPU time.
+
+    Without it a batch may take thousands of page faults, or none, as the heap happens to lie. glibc only.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):  # another C library
+        return
+    mallopt(M_MMAP_THRESHOLD, 32 << 20)  # the most it takes
+    mallopt(M_TRIM_THRESHOLD, 1 << 30)
+
+
 class Scorer:
     """Holds a model and calls it with batches of one shape only, so that a score never depends on its neighbours."""
 
-    def __init__(self, task: Task, batch: int, threads: int, *, own_process: bool = True) -> None:
-        if own_process:
-            # Threads that wait by spinning take the cores from the decoders: twice the CPU time was seen.
-            os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    def __init__(self, task: Task, batch: int, threads: int) -> None:
+        # Read when torch is imported. Threads that wait by spinning take the cores from the decoders, and from whatever
+        # else runs here: two to seven times the CPU time was seen.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        _keep_freed_memory()
         self._task, self._batch, self._threads = task, batch, threads
         self._model: Any = None
         self._frames: Block = np.zeros((batch, *task.item), np.uint8)
