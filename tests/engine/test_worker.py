@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import pickle
+import platform
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -142,3 +145,31 @@ def test_a_model_that_fails_says_so() -> None:
     scorer = Scorer(FakeTask(trouble="fail"), 4, 1)
     failure = scorer.score([(0, 0, 1)], np.zeros((1, 1, 2, 4, 4, 3), np.uint8))
     assert isinstance(failure, Failure) and failure.kind == "RuntimeError" and "score" in failure.trace
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no such setting")
+def test_models_keep_the_memory_they_free() -> None:
+    code = """
+import os, resource
+import numpy as np
+from engine.fakes import FakeTask
+from vidact.engine.worker import Scorer
+
+class Layers(FakeTask):
+    def score(self, model, frames):
+        layers = [b"x" * (20 << 20) for _ in range(4)]
+        return np.zeros((len(frames), len(layers)), np.float32)
+
+scorer = Scorer(Layers(), 4, 1)
+frames = np.zeros((4, 1, 2, 4, 4, 3), np.uint8)
+scorer.score([(0, 0, 4)], frames)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(5):
+    scorer.score([(0, 0, 4)], frames)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before, os.environ["OMP_WAIT_POLICY"])
+"""
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
+    faults, waiting = done.stdout.split()
+    assert int(faults) < 1000, "80 MB are 20,000 pages each time"
+    assert waiting == "PASSIVE"
