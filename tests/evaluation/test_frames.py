@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vidact.evaluation import accuracy
-from vidact.evaluation.frames import frame_average_precision, spaced
+from vidact.evaluation.frames import drawn, frame_average_precision, spaced
 
 FOLDER = Path(__file__).resolve().parents[1] / "golden" / "localization"
 
@@ -32,6 +32,14 @@ def test_spaced_frames() -> None:
     assert len(spaced(25)) == 0
     np.testing.assert_array_equal(spaced(26), np.arange(1, 26))
     np.testing.assert_array_equal(spaced(60)[:3], [1, 3, 5])
+
+
+def test_segments_are_drawn_over_the_frames_whose_middle_they_cover() -> None:
+    start, end = np.array([0.0, 0.5, 0.95]), np.array([1.0, 0.75, 9.0])
+    column = drawn(start, end, np.array([0.5, 0.9, 0.2]), 12, 10.0)
+    np.testing.assert_allclose(column[:, 0], [0.5] * 5 + [0.9] * 2 + [0.5] * 3 + [0.2] * 2)
+    assert not drawn(start[:0], end[:0], end[:0], 3, 10.0).any()
+    assert not drawn(np.array([2.0]), np.array([1.0]), np.array([1.0]), 30, 10.0).any()  # reversed
 
 
 def test_classification_record() -> None:

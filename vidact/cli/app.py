@@ -13,6 +13,7 @@ import vidact
 from vidact.cli import _errors
 from vidact.cli._output import prepare_streams
 from vidact.cli.classify import classify
+from vidact.cli.evaluate_localization import localization
 from vidact.cli.features import features
 from vidact.cli.localize import localize
 from vidact.cli.models import list_models, show_model
@@ -30,6 +31,7 @@ app = _group(
 )
 models = _group(help="The models vidact knows.")
 train = _group(help="Train a model on your own videos.")
+evaluate = _group(help="Judge what a run found by what is true.")
 
 
 def _version(wanted: bool) -> None:
@@ -67,8 +69,10 @@ _add(models, list_models, "models", "list")
 _add(models, show_model, "models", "show")
 _add(train, recognizer, "train", "recognizer")
 _add(train, localizer, "train", "localizer")
+_add(evaluate, localization, "evaluate", "localization")
 app.add_typer(models, name="models")
 app.add_typer(train, name="train")
+app.add_typer(evaluate, name="evaluate")
 
 
 def main() -> NoReturn:

@@ -126,19 +126,19 @@ def average_precision(
     ``classes`` fixes which are averaged (default: all that have events). Raises UsageError for labels without events
     where the protocol refuses them.
     """
-    events, names, by_class = _by_class(truth, found, protocol, classes)
+    events, names, pairs = by_class(truth, found, protocol, classes)
     ap = np.zeros((len(tious), len(names)))
     excuses = None if protocol.ambiguous is None else truth.take(truth.label == protocol.ambiguous)
-    for column, (own, predicted) in enumerate(by_class):
+    for column, (own, predicted) in enumerate(pairs):
         if not len(predicted.start) or not len(own.start):
             continue
-        order = _best_first(predicted)
+        order = best_first(predicted)
         predicted = predicted.take(order)
-        hits = _matches(own, predicted, np.asarray(tious, dtype=np.float64), protocol)
-        excused = np.zeros(len(order), dtype=bool) if excuses is None else _touched(predicted, excuses)
+        hits = matches(own, predicted, np.asarray(tious, dtype=np.float64), protocol)
+        excused = np.zeros(len(order), dtype=bool) if excuses is None else touched(predicted, excuses)
         for row, hit in enumerate(hits):
             counted = hit[hit | ~excused]
-            ap[row, column] = _precision(counted, len(own.start), protocol.points)
+            ap[row, column] = precision(counted, len(own.start), protocol.points)
     return Detection(tuple(float(one) for one in tious), names, ap, len(events.start))
 
 
@@ -147,12 +147,12 @@ def recall_of_best(
 ) -> Floats:
     """Recall (thresholds, times) of the best k × n predictions in each video with n events of a class, mean over
     classes."""
-    _, names, by_class = _by_class(truth, found, protocol, None)
+    _, names, pairs = by_class(truth, found, protocol, None)
     recall = np.zeros((len(tious), len(times), len(names)))
-    for column, (own, predicted) in enumerate(by_class):
+    for column, (own, predicted) in enumerate(pairs):
         if not len(predicted.start):
             continue
-        predicted = predicted.take(_best_first(predicted))
+        predicted = predicted.take(best_first(predicted))
         for _, events, picks in _by_video(own, predicted):
             count = len(events)
             iou = overlap(_times(predicted, picks), _times(own, events))
@@ -203,13 +203,13 @@ def proposal_recall(
     share = most * len(videos) / len(found.start)
     ious: list[Floats] = []
     retrieved = 0
-    ordered = found.take(_best_first(found))
+    ordered = found.take(best_first(found))
     for video in videos:
         own, picks = _times(truth, truth.video == video), _times(ordered, ordered.video == video)
         kept = min(int(len(picks) * share), len(picks))
         retrieved += kept
         ious.append(overlap(own, picks[:kept]) if len(picks) else np.zeros((len(own), 1)))
-    portions = np.arange(1, points + 1) / points * (most * len(videos) / retrieved)
+    portions = np.arange(1, points + 1) / points * (most * len(videos) / max(retrieved, 1))
     events = sum(len(iou) for iou in ious)
     recall = np.zeros((len(tious), points))
     for iou in ious:
@@ -219,10 +219,10 @@ def proposal_recall(
             # The first proposal that finds an event decides from how many on the event is found.
             first = np.where(good.any(axis=1), good.argmax(axis=1) if iou.shape[1] else 0, iou.shape[1] + 1)
             recall[row] += (first[:, None] < counts[None, :]).sum(axis=0)
-    return ProposalRecall(recall / events, portions * (retrieved / len(videos)))
+    return ProposalRecall(recall / events, portions * (max(retrieved, 1) / len(videos)))
 
 
-def _by_class(
+def by_class(
     truth: Events, found: Events, protocol: Protocol, classes: Sequence[Any] | None
 ) -> tuple[Events, tuple[Any, ...], list[tuple[Events, Events]]]:
     """The events that count, the classes, and each class's events and predictions."""
@@ -245,7 +245,7 @@ def _by_class(
     return events, names, pairs
 
 
-def _best_first(found: Events) -> Array:
+def best_first(found: Events) -> Array:
     """Best score first; among equal scores the later prediction, as a stable sort read backwards gives."""
     if found.score is None:
         raise UsageError("predictions need scores", hint="give every predicted segment a score")
@@ -258,14 +258,20 @@ def _times(events: Events, rows: Any = slice(None)) -> Floats:
 
 
 def _by_video(own: Events, predicted: Events) -> Iterator[tuple[Any, Array, Array]]:
-    """(video, its events' rows, its predictions' rows) for every video that has both."""
-    for video in np.unique(own.video):
-        picks = np.flatnonzero(predicted.video == video)
-        if len(picks):
-            yield video, np.flatnonzero(own.video == video), picks
+    """(video, its events' rows, its predictions' rows) for every video that has both, rows in their order."""
+    events, picks = rows_by_video(own), rows_by_video(predicted)
+    for video in sorted(events.keys() & picks.keys()):
+        yield video, events[video], picks[video]
 
 
-def _matches(own: Events, predicted: Events, tious: Floats, protocol: Protocol) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def rows_by_video(events: Events) -> dict[Any, Array]:
+    """Video → its rows, in their order."""
+    order = np.argsort(events.video, kind="stable")
+    videos, first = np.unique(events.video[order], return_index=True)
+    return dict(zip(videos.tolist(), np.split(order, first[1:]), strict=True)) if len(order) else {}
+
+
+def matches(own: Events, predicted: Events, tious: Floats, protocol: Protocol) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Which predictions (best first) are right, (thresholds, predictions)."""
     right = np.zeros((len(tious), len(predicted.start)), dtype=bool)
     for _, events, picks in _by_video(own, predicted):
@@ -302,15 +308,15 @@ def _events_choose(iou: Floats, tiou: float) -> np.ndarray[Any, np.dtype[np.bool
     return right
 
 
-def _touched(predicted: Events, excuses: Events) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def touched(predicted: Events, excuses: Events) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Which predictions share any time with an excusing event of their video."""
-    touched = np.zeros(len(predicted.start), dtype=bool)
+    found = np.zeros(len(predicted.start), dtype=bool)
     for _, events, picks in _by_video(excuses, predicted):
-        touched[picks] = (overlap(_times(predicted, picks), _times(excuses, events)) > 0).any(axis=1)
-    return touched
+        found[picks] = (overlap(_times(predicted, picks), _times(excuses, events)) > 0).any(axis=1)
+    return found
 
 
-def _precision(right: np.ndarray[Any, np.dtype[np.bool_]], events: int, points: int) -> float:
+def precision(right: np.ndarray[Any, np.dtype[np.bool_]], events: int, points: int) -> float:
     """Average precision of predictions, best first: area under the curve, or the mean at ``points`` recalls."""
     if not right.any():
         return 0.0

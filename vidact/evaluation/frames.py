@@ -48,6 +48,19 @@ def frame_average_precision(
     return FrameScores(ap, len(values))
 
 
+def drawn(start: Floats, end: Floats, score: Floats, frames: int, rate: float) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Segments (seconds) as one column of ``frames`` frames, ``rate`` a second: the best score that covers each.
+
+    A frame stands for the moment in its middle; (frames, 1), 0 where there is no segment.
+    """
+    column = np.zeros((frames, 1), dtype=np.float32)
+    first = np.clip(np.ceil(start * rate - 0.5), 0, frames).astype(np.int64)
+    last = np.clip(np.ceil(end * rate - 0.5), 0, frames).astype(np.int64)
+    for row in np.argsort(score, kind="stable"):
+        column[first[row] : last[row]] = score[row]
+    return column
+
+
 def spaced(frames: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     """The frames the sampled protocol looks at: 25 of them from the second on, none of a video with 25 or fewer."""
     if frames <= SAMPLES:

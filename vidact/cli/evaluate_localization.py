@@ -1,0 +1,213 @@
+"""``vidact evaluate localization RUN --truth FILE``: how good segments are, a run's or anybody's."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from vidact.cli import _options as options
+from vidact.cli._output import Output
+
+if TYPE_CHECKING:
+    from vidact.evaluation.benchmarks import Benchmark
+    from vidact.evaluation.localization import Report
+    from vidact.evaluation.segments import Sides
+
+_option = partial(typer.Option, show_envvar=False)
+
+Run = Annotated[
+    str,
+    typer.Argument(
+        metavar="RUN",
+        help="A folder `vidact localize` wrote, or a JSON file with ActivityNet's table 'results'.",
+        show_default=False,
+    ),
+]
+Truth = Annotated[
+    str,
+    _option(
+        "--truth",
+        metavar="FILE",
+        help="Annotations: ActivityNet's JSON (a table 'database'), or CSV with video,start,end,label in seconds.",
+        show_default=False,
+    ),
+]
+Protocol = Annotated[
+    Literal["thumos14", "thumos14-kit", "anet", "hacs", "fineaction", "epic", "multithumos", "charades"],
+    _option("--protocol", help="Whose overlaps and rules count."),
+]
+Subset = Annotated[
+    str | None,
+    _option(
+        "--subset",
+        metavar="NAME",
+        help="The part of the truth that is judged.",
+        show_default="the protocol's own, where the file has several",
+    ),
+]
+
+
+def localization(
+    run: Run, truth: Truth, protocol: Protocol = "anet", subset: Subset = None, json: options.Json = False
+) -> None:
+    """Judge segments: mAP by overlap and class, recall, proposals, and what kind of errors there are.
+
+    Videos match by their path, else by their name without folder and ending.
+    """
+    from vidact.evaluation.benchmarks import BENCHMARKS
+    from vidact.evaluation.localization import judge
+    from vidact.evaluation.segments import read_sides
+
+    benchmark = BENCHMARKS[protocol]
+    sides = read_sides(run, truth, benchmark, subset)
+    report = judge(sides.truth, sides.found, benchmark, sides.durations)
+    out = Output()
+    if json:
+        out.json([_facts(protocol, sides, report)])
+    else:
+        _print(out, protocol, benchmark, sides, report)
+    _tell(out, sides, report)
+
+
+def _print(out: Output, protocol: str, benchmark: Benchmark, sides: Sides, report: Report) -> None:
+    detection = report.detection
+    part = f" of the subset {sides.subset}" if sides.subset else ""
+    out.heading(
+        f"{protocol}: {len(sides.videos)} videos{part}, {detection.events} events, {len(sides.found.start)} segments"
+    )
+    out.text(f"average mAP {percent(detection.average)} ({benchmark.notes})")
+    out.table(
+        ("tIoU", "mAP", "recall 1x", "recall 5x"),
+        [
+            (f"{tiou:.2f}", percent(score), *map(percent, recall))
+            for tiou, score, recall in zip(detection.tious, detection.map, report.recall, strict=True)
+        ],
+        right=("tIoU", "mAP", "recall 1x", "recall 5x"),
+    )
+    out.text()
+    _print_classes(out, sides, report)
+    if report.proposals is not None:
+        out.text()
+        out.heading("recall of segments as proposals, whatever their label")
+        rows = [(f"AR@{number}", percent(value)) for number, value in _proposals(report).items()]
+        out.table(("", "value"), [*rows, ("AUC", f"{report.proposals.auc:.2f} %")], right=("value",))
+    if report.frames is not None:
+        out.text()
+        out.heading(f"frame mAP {percent(report.frames.map)} ({report.frames.frames} frames)")
+    out.text()
+    _print_errors(out, report)
+
+
+def _print_classes(out: Output, sides: Sides, report: Report) -> None:
+    detection = report.detection
+    labels = sides.truth.label.tolist()
+    frames = report.frames.ap if report.frames is not None else {}
+    rows = [
+        (name, labels.count(name), percent(float(ap.mean())), percent(frames[name]) if name in frames else "")
+        for name, ap in zip(detection.classes, detection.ap.T, strict=True)
+    ]
+    out.table(("label", "events", "AP", "frame AP"), rows, right=("events", "AP", "frame AP"), fold=("label",))
+
+
+def _print_errors(out: Output, report: Report) -> None:
+    from vidact.evaluation.diagnosis import MISSED
+
+    found = report.diagnosis
+    total = sum(found.counts.values()) or 1
+    out.heading(
+        f"errors at tIoU {found.tiou:g}, among the best {found.best} segments an event; "
+        "mAP would rise by as much without them"
+    )
+    rows = [
+        (name, count, percent(count / total), signed(found.gains[name]) if name in found.gains else "")
+        for name, count in found.counts.items()
+    ]
+    missed = (MISSED, f"{found.missed} of {found.events}", "", signed(found.gains[MISSED]))
+    out.table(("kind", "segments", "share", "mAP"), [*rows, missed], right=("segments", "share", "mAP"))
+
+
+def _tell(out: Output, sides: Sides, report: Report) -> None:
+    """What was not counted, or counts as nothing found."""
+    for note in sides.notes:
+        out.note(note)
+    if sides.failed:
+        out.note(f"{len(sides.failed)} videos failed in the run; what happens in them counts as missed.")
+    if sides.absent:
+        out.note(
+            f"{len(sides.absent)} videos of the truth are not in the run (first: {sides.absent[0]}); what happens in "
+            "them counts as missed."
+        )
+    if sides.strangers:
+        out.note(
+            f"{len(sides.strangers)} videos of the run are not in this part of the truth (first: "
+            f"{sides.strangers[0]}); their {sides.dropped} segments are left out."
+        )
+    if report.unknown:
+        names = sorted(report.unknown)
+        out.note(
+            f"{sum(report.unknown.values())} segments have labels the truth does not have and are not counted in mAP: "
+            + ", ".join(names[:5])
+            + (", …" if len(names) > 5 else "")
+        )
+
+
+def _proposals(report: Report) -> dict[int, float]:
+    """Average recall by the number of proposals a video."""
+    from vidact.evaluation.localization import PROPOSALS
+
+    assert report.proposals is not None
+    return {number: float(report.proposals.average[number - 1]) for number in PROPOSALS}
+
+
+def _facts(protocol: str, sides: Sides, report: Report) -> dict[str, Any]:
+    """All of it for programs; shares from 0 to 1."""
+    from vidact.evaluation.localization import TIMES
+
+    detection, frames, errors = report.detection, report.frames, report.diagnosis
+    grid = [f"{tiou:.2f}" for tiou in detection.tious]
+    recall = {
+        f"{times}x": dict(zip(grid, report.recall[:, place].tolist(), strict=True)) for place, times in enumerate(TIMES)
+    }
+    return {
+        "protocol": protocol,
+        "subset": sides.subset,
+        "videos": len(sides.videos),
+        "events": detection.events,
+        "segments": len(sides.found.start),
+        "average_mAP": detection.average,
+        "mAP": dict(zip(grid, detection.map.tolist(), strict=True)),
+        "AP": {
+            name: dict(zip(grid, ap.tolist(), strict=True))
+            for name, ap in zip(detection.classes, detection.ap.T, strict=True)
+        },
+        "recall": recall,
+        "AR": _proposals(report) if report.proposals is not None else None,
+        "AUC": report.proposals.auc / 100 if report.proposals is not None else None,
+        "frame_mAP": frames.map if frames is not None else None,
+        "frame_AP": frames.ap if frames is not None else None,
+        "errors": {
+            "tiou": errors.tiou,
+            "counts": errors.counts,
+            "missed": errors.missed,
+            "mAP": errors.ap,
+            "gains": errors.gains,
+        },
+        "failed": list(sides.failed),
+        "absent": list(sides.absent),
+        "strangers": list(sides.strangers),
+        "dropped_segments": sides.dropped,
+        "unknown_labels": report.unknown,
+        "notes": list(sides.notes),
+    }
+
+
+def percent(share: float) -> str:
+    """A share as people read it."""
+    return f"{100 * share:.2f} %"
+
+
+def signed(share: float) -> str:
+    """A difference of shares."""
+    return f"{100 * share:+.2f} %"

@@ -1,0 +1,117 @@
+"""All that is told about the segments of a run: mAP, recall, proposals, frames, errors, by a benchmark's rules.
+
+Puts the metrics of this package together; reads no files and prints nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vidact.errors import UsageError
+from vidact.evaluation.benchmarks import Benchmark
+from vidact.evaluation.detection import (
+    Detection,
+    Events,
+    Floats,
+    ProposalRecall,
+    average_precision,
+    cleaned,
+    proposal_recall,
+    recall_of_best,
+    rows_by_video,
+)
+from vidact.evaluation.diagnosis import Diagnosis, diagnose
+from vidact.evaluation.frames import SAMPLES, drawn, frame_average_precision
+
+TIMES = (1, 5)
+PROPOSALS = (1, 5, 10, 50, 100)
+RATE = 10.0
+"""Frames a second segments are drawn at where frames are judged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """``ap`` by class of frames, ``rate`` a second; ``map`` over the classes whose AP is not 0."""
+
+    ap: dict[str, float]
+    map: float
+    rate: float
+    frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """``recall`` (thresholds, TIMES) of the best k × n predictions; ``proposals`` None where there are none."""
+
+    detection: Detection
+    recall: Floats
+    proposals: ProposalRecall | None
+    frames: Frames | None
+    diagnosis: Diagnosis
+    unknown: dict[str, int]
+
+
+def judge(truth: Events, found: Events, benchmark: Benchmark, durations: Mapping[Any, float] | None = None) -> Report:
+    """Judge predictions by the events of the same videos. ``durations`` (seconds) where they are known.
+
+    UsageError when there are no events, or no predicted label is a label of theirs.
+    """
+    if not len(truth.start):
+        raise UsageError("the truth has no events in these videos", hint="choose another --subset, or another file")
+    counting = benchmark.counting
+    known = set(np.unique(truth.label).tolist())
+    labels, counts = np.unique(found.label, return_counts=True)
+    unknown = {name: count for name, count in zip(labels.tolist(), counts.tolist(), strict=True) if name not in known}
+    if len(labels) and len(unknown) == len(labels):
+        raise UsageError(
+            f"none of the {len(labels)} predicted labels is in the truth, which has {_some(known)}; "
+            f"predicted are {_some(unknown)}",
+            hint="names must be equal: run again with --labels FILE, or choose the truth of the same classes",
+        )
+    return Report(
+        average_precision(truth, found, benchmark.tious, counting),
+        recall_of_best(truth, found, benchmark.tious, counting, TIMES),
+        _proposals(cleaned(truth, counting), found),
+        _frames(truth, found, benchmark, durations or {}) if benchmark.frames else None,
+        diagnose(truth, found, benchmark.errors, counting),
+        unknown,
+    )
+
+
+def _some(names: Any) -> str:
+    shown = sorted(names)
+    return ", ".join(repr(name) for name in shown[:3]) + (", …" if len(shown) > 3 else "")
+
+
+def _proposals(truth: Events, found: Events) -> ProposalRecall | None:
+    return proposal_recall(truth, found, most=PROPOSALS[-1]) if len(found.start) else None
+
+
+def _frames(truth: Events, found: Events, benchmark: Benchmark, durations: Mapping[Any, float]) -> Frames:
+    """Class by class, so that a set of hours and a hundred classes fits in memory."""
+    assert found.score is not None
+    lengths = {video: float(truth.end[rows].max()) for video, rows in rows_by_video(truth).items()} | dict(durations)
+    frames = {video: max(1, round(seconds * RATE)) for video, seconds in lengths.items()}
+    if benchmark.sampled:
+        frames = {video: count for video, count in frames.items() if count > SAMPLES}
+    if not frames:
+        return Frames({}, 0.0, RATE, 0)
+    ap: dict[str, float] = {}
+    counted = 0
+    for name in np.unique(truth.label).tolist():
+        columns: list[list[Any]] = [[], []]
+        for column, events in zip(columns, (found, truth), strict=True):
+            own = events.take(events.label == name)
+            score = np.ones(len(own.start)) if own.score is None else own.score
+            rows = rows_by_video(own)
+            for video, count in frames.items():
+                at = rows.get(video, np.empty(0, dtype=np.int64))
+                column.append(drawn(own.start[at], own.end[at], score[at], count, RATE))
+        result = frame_average_precision(*columns, sampled=benchmark.sampled)
+        ap[name], counted = float(result.ap[0]), result.frames
+    positive = [value for value in ap.values() if value > 0]
+    return Frames(ap, float(np.mean(positive)) if positive else 0.0, RATE, counted)
