@@ -5,6 +5,7 @@
     python tests/benchmarks/bench_engine.py memory   peak memory above the model: videos of 10 minutes and 2 hours
     python tests/benchmarks/bench_engine.py first    from start to the first result of one file, and where it goes
     python tests/benchmarks/bench_engine.py idle     a rerun over 40,000 videos that are all done
+    python tests/benchmarks/bench_engine.py localize segments of videos of 10 and 60 minutes, from raw video
     python tests/benchmarks/bench_engine.py all
 
 Nothing is written outside a temporary folder. Needs the packages of the extra ``test``. ``--model`` and
@@ -113,7 +114,16 @@ class Null(Classify):
 def memory(folder: Path, request: run.Request) -> Iterator[Result]:
     """Peak PSS of the process tree, the object store's shared memory in it, sampled ten times a second."""
     run.Classify = Null  # type: ignore[misc]
-    for name, minutes in (("10min", 10), ("2h", 120)):
+    yield from _by_length(folder, request, {"10min": 10, "2h": 120})
+
+
+def localize(folder: Path, request: run.Request) -> Iterator[Result]:
+    """Wall time and peak memory as above, of the whole way from a raw video to its segments; nothing is cached."""
+    yield from _by_length(folder, replace(request, command="localize"), {"10min": 10, "60min": 60})
+
+
+def _by_length(folder: Path, request: run.Request, lengths: Mapping[str, int]) -> Iterator[Result]:
+    for name, minutes in lengths.items():
         home = folder / name
         home.mkdir()
         _long(home / f"{name}.mp4", minutes)
@@ -128,6 +138,8 @@ def memory(folder: Path, request: run.Request) -> Iterator[Result]:
             "clips": row["clips"],
             "wall s": wall,
             "x real time": row["duration"] / wall,
+            "decode CPU s": row["seconds_decode"],
+            "model s": row["seconds_model"],
             **{f"peak {what} MB": size / 2**20 for what, size in peak.items()},
         }
 
@@ -293,7 +305,7 @@ def _peak() -> Iterator[dict[str, int]]:
         watcher.join()
 
 
-BENCHMARKS = {"driver": driver, "short": short, "memory": memory, "first": first, "idle": idle}
+BENCHMARKS = {"driver": driver, "short": short, "memory": memory, "first": first, "idle": idle, "localize": localize}
 
 
 def main() -> None:
