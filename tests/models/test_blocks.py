@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -11,6 +13,7 @@ from vidact.errors import ModelError
 from vidact.models.keys import choose, count, rename
 from vidact.models.recognition.blocks import Classifier, Factorised, Head, equal_size
 from vidact.models.recognition.i3d import same_max
+from vidact.models.recognition.pathway import Pathway, Shape, as_filed
 from vidact.models.recognition.resnet2d import SHIFTED, shifted
 from vidact.models.recognition.resnet3d import MMACTION, PYSLOWFAST, PYTORCHVIDEO
 from vidact.models.recognition.slowfast import MMACTION as SLOWFAST_MMACTION
@@ -87,9 +90,21 @@ def test_shift() -> None:
 )
 def test_slow_frames(rules: object, expected: list[int]) -> None:
     plan = PLANS["slowfast-r50-8x8"]
-    network = SlowFast(plan, rules, 3, 2, (8, 2), ((1, 1, 1, 1), (1, 1, 1, 1)), 7)  # type: ignore[arg-type]
+    shapes = tuple(Shape(stem=1, kernels=((1,),) * 4, width=width) for width in (8, 2))
+    network = SlowFast(plan, rules, 3, 2, shapes, ((1, 1, 1, 1), (1, 1, 1, 1)), 7)  # type: ignore[arg-type]
     frames = torch.arange(32.0).reshape(1, 1, 32, 1, 1)
     assert network.slow_frames(frames).flatten().tolist() == expected
+
+
+def test_deep_stages_stop_spanning_frames_where_the_file_says() -> None:
+    plan = Shape(stem=1, kernels=((1,), (1,), (3,), (3,)), width=2, non_local=((), (1,), (), ()))
+    blocks = (1, 2, 9, 1)
+    filed = Pathway(replace(plan, spanning=7, non_local=((), (0,), (5,), ())), 3, blocks).state_dict()
+    found = as_filed(plan, filed, "")
+    assert (found.spanning, found.non_local) == (7, ((), (0,), (5,), ()))
+    Pathway(found, 3, blocks).load_state_dict(filed)
+    # A network without them has none, whatever the file holds: strict loading will say so.
+    assert as_filed(replace(plan, non_local=((),) * 4), filed, "").non_local == ((),) * 4
 
 
 @pytest.mark.parametrize("time_first", [True, False])

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vidact.errors import ModelError
 from vidact.models.build import load_strictly
-from vidact.models.recognition import swin, vivit, vjepa2
+from vidact.models.recognition import swin, timesformer, vivit, vjepa2
 from vidact.models.recognition.swin import APART, Stage, Swin, WindowAttention
 
 
@@ -156,3 +156,24 @@ def test_vjepa2_takes_any_size_the_cubes_divide() -> None:
         assert kept.shape == (2, 64, shape[0] // 2, shape[1] // 16, shape[2] // 16)
         # The order of frames counts.
         assert not torch.allclose(network(clips), network(clips.flip(2)), atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", [timesformer.JOINT, timesformer.FRAME])
+def test_timesformer_without_divided_attention_in_both_formats(kind: str) -> None:
+    size = timesformer.Size(width=64, side=16, hidden=96, blocks=2, places=4, frames=4)
+    torch.manual_seed(0)
+    network = timesformer.TimeSformer(kind, size, 3, 7).eval().requires_grad_(False)
+    authors, mmaction = {}, {}
+    for key, value in network.state_dict().items():
+        value = value.flatten(1, 2) if key == "patches.weight" else value
+        authors["model." + key.replace("patches.", "patch_embed.proj.").replace("head.projection", "head")] = value
+        key = re.sub(r"^blocks\.", "transformer_layers.layers.", key).replace("patches.", "patch_embed.projection.")
+        key = key.replace("norm1", "norms.0").replace("norm2", "norms.1").replace("attn.qkv.", "attn.in_proj_")
+        key = key.replace("attn.", "attentions.0.attn.").replace("attn.proj.", "attn.out_proj.")
+        key = key.replace("mlp.fc1", "ffns.0.layers.0.0").replace("mlp.fc2", "ffns.0.layers.1")
+        mmaction[f"cls_head.fc_cls.{key[16:]}" if key.startswith("head.") else f"backbone.{key}"] = value
+    clips = torch.randn(1, 3, 4, 32, 32)
+    for state in (authors, mmaction):
+        found, own = timesformer.from_state("timesformer-b16" + kind, state, {})
+        load_strictly(found, own, "file")
+        assert torch.allclose(found.eval().requires_grad_(False)(clips), network(clips), atol=1e-5)

@@ -5,8 +5,9 @@ Shared by the single-pathway networks and SlowFast. Knows nothing of heads or of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,6 +16,8 @@ from vidact.models.keys import Rows, count
 from vidact.models.recognition.blocks import ONE, Bottleneck, ConvNorm, NonLocal, Triple
 
 STAGES = range(4)
+ALL_SPAN = 6
+"""Every published network spans frames in this many blocks of a stage as its plan says; deeper ones may stop there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,21 @@ def depth(keys: Iterable[str], prefix: str) -> tuple[int, ...]:
     """How many blocks each stage under ``prefix`` has, read from own key names."""
     named = [key for key in keys if "_nonlocal" not in key]
     return tuple(count(named, f"{prefix}stages.{number}.") for number in STAGES)
+
+
+def as_filed(shape: Shape, own: Mapping[str, Tensor], prefix: str) -> Shape:
+    """The shape with what differs from file to file: where the longest stages stop spanning frames, and which blocks
+    are followed by a non-local one, if any is.
+    """
+    first = re.compile(rf"{re.escape(prefix)}stages\.\d\.(\d+)\.a\.conv\.weight")
+    blocks = [(int(found[1]), value.shape[2]) for key, value in own.items() if (found := first.fullmatch(key))]
+    last = max((block for block, length in blocks if length > 1), default=0)
+    looking = re.compile(rf"{re.escape(prefix)}stages\.(\d)\.(\d+)_nonlocal\.")
+    places = {(int(found[1]), int(found[2])) for key in own if (found := looking.match(key))}
+    non_local = tuple(tuple(sorted(block for stage, block in places if stage == number)) for number in STAGES)
+    return replace(
+        shape, spanning=max(ALL_SPAN, last + 1), non_local=non_local if any(shape.non_local) else shape.non_local
+    )
 
 
 PYSLOWFAST_BLOCKS: Rows = (

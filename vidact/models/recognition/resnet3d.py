@@ -21,6 +21,7 @@ from vidact.models.recognition.pathway import (
     PYTORCHVIDEO_BLOCKS,
     Pathway,
     Shape,
+    as_filed,
     depth,
 )
 
@@ -160,4 +161,6 @@ def from_state(
     width, inputs = shape(own, "pathway.stem.conv.weight", architecture)[:2]
     classes = shape(own, "head.projection.weight", architecture)[0]
     blocks = depth(own, "pathway.")
-    return ResNet3D(PLANS[architecture], rules, inputs, classes, width, blocks), own
+    plan = PLANS[architecture]
+    plan = replace(plan, pathway=as_filed(plan.pathway, own, "pathway."))
+    return ResNet3D(plan, rules, inputs, classes, width, blocks), own

@@ -21,6 +21,7 @@ from vidact.models.recognition.pathway import (
     PYTORCHVIDEO_BLOCKS,
     Pathway,
     Shape,
+    as_filed,
     depth,
 )
 
@@ -29,14 +30,12 @@ from vidact.models.recognition.pathway import (
 class Plan:
     """A network of the family: fast ``frames``, of which the slow pathway takes one in ``alpha``.
 
-    ``fusion`` is the length of the fusing convolution, None where publishers differ and the file says; ``spanning`` as
-    in Shape.
+    ``fusion`` is the length of the fusing convolution, None where publishers differ and the file says.
     """
 
     frames: int
     alpha: int
     fusion: int | None
-    spanning: int = 1000
 
 
 PLANS: dict[str, Plan] = {
@@ -44,7 +43,7 @@ PLANS: dict[str, Plan] = {
     "slowfast-r50-8x8": Plan(frames=32, alpha=4, fusion=7),
     "slowfast-r50-16x8": Plan(frames=64, alpha=4, fusion=7),
     "slowfast-r101-8x8": Plan(frames=32, alpha=4, fusion=None),
-    "slowfast-r101-16x8": Plan(frames=64, alpha=4, fusion=5, spanning=6),
+    "slowfast-r101-16x8": Plan(frames=64, alpha=4, fusion=5),
 }
 _SLOW = Shape(stem=1, kernels=((1,), (1,), (3,), (3,)))
 _FAST = Shape(stem=5, kernels=((3,), (3,), (3,), (3,)), width=8)
@@ -161,8 +160,8 @@ class Fusion(nn.Module):
 class SlowFast(Classifier):
     """Two pathways, a fusion before each stage and a head.
 
-    ``widths`` behind the stems and ``blocks`` of the stages are those of the slow pathway and of the fast one;
-    ``fusion`` is the length of the fusing convolution.
+    ``shapes`` and the ``blocks`` of the stages are those of the slow pathway and of the fast one; ``fusion`` is the
+    length of the fusing convolution.
     """
 
     def __init__(
@@ -171,13 +170,13 @@ class SlowFast(Classifier):
         rules: Rules,
         inputs: int,
         classes: int,
-        widths: tuple[int, int],
+        shapes: tuple[Shape, Shape],
         blocks: tuple[tuple[int, ...], tuple[int, ...]],
         fusion: int,
     ) -> None:
-        fast = Pathway(replace(_FAST, width=widths[1], spanning=plan.spanning), inputs, blocks[1])
+        fast = Pathway(shapes[1], inputs, blocks[1])
         fused = [2 * width for width in fast.widths[:4]]
-        slow = Pathway(replace(_SLOW, width=widths[0], spanning=plan.spanning), inputs, blocks[0], fused)
+        slow = Pathway(shapes[0], inputs, blocks[0], fused)
         windows: list[Triple] = [(plan.frames // plan.alpha, 7, 7), (plan.frames, 7, 7)]
         head = Head(slow.widths[-1] + fast.widths[-1], classes, windows if rules.windows else None)
         super().__init__(head, score_first=rules.score_first)
@@ -213,5 +212,9 @@ def from_state(
     classes = shape(own, "head.projection.weight", architecture)[0]
     blocks = depth(own, "slow."), depth(own, "fast.")
     plan = PLANS[architecture]
+    shapes = (
+        as_filed(replace(_SLOW, width=slow), own, "slow."),
+        as_filed(replace(_FAST, width=fast), own, "fast."),
+    )
     fusion = plan.fusion or shape(own, "fusions.0.conv.weight", architecture)[2]
-    return SlowFast(plan, rules, inputs, classes, (slow, fast), blocks, fusion), own
+    return SlowFast(plan, rules, inputs, classes, shapes, blocks, fusion), own

@@ -59,6 +59,23 @@ MMACTION = Rules(
         (r"^cls_head\.fc_cls\.", "head.projection."),
     ),
 )
+# The joint attention and that of single frames stand in mmaction2's general layer.
+MMACTION_WHOLE = Rules(
+    mark=r"backbone\.transformer_layers\.layers\.0\.norms\.0\.",
+    rows=(
+        (r"^backbone\.patch_embed\.projection\.", "patches."),
+        (r"^backbone\.transformer_layers\.layers\.", "blocks."),
+        (r"^backbone\.", ""),
+        (r"\.attentions\.0\.", "."),
+        (r"\.norms\.0\.", ".norm1."),
+        (r"\.norms\.1\.", ".norm2."),
+        (r"\.attn\.in_proj_", ".attn.qkv."),
+        (r"\.attn\.out_proj\.", ".attn.proj."),
+        (r"\.ffns\.0\.layers\.0\.0\.", ".mlp.fc1."),
+        (r"\.ffns\.0\.layers\.1\.", ".mlp.fc2."),
+        (r"^cls_head\.fc_cls\.", "head.projection."),
+    ),
+)
 HUGGING_FACE = Rules(
     mark=r"timesformer\.embeddings\.",
     rows=(
@@ -81,7 +98,7 @@ HUGGING_FACE = Rules(
         (r"^classifier\.", "head.projection."),
     ),
 )
-FORMATS = (ORIGINAL, MMACTION, HUGGING_FACE)
+FORMATS = (ORIGINAL, MMACTION, MMACTION_WHOLE, HUGGING_FACE)
 
 
 class Along(nn.Module):

@@ -31,6 +31,24 @@ def _timesformer(name: str, source: str, scores: Scores | None, mark: str, notes
     return Entry(spec, "TimeSformer", source, sha256="", size=0, labels="kinetics400", mark=mark)
 
 
+def _mmaction(name: str, kind: str, stamp: str, scores: Scores) -> Entry:
+    recipe = f"timesformer_{kind}_8xb8-8x32x1-15e_kinetics400-rgb"
+    return mmaction(
+        name,
+        f"timesformer/{recipe}/{recipe}_{stamp}.pth",
+        scores,
+        frames=8,
+        stride=32,
+        features=768,
+        size=224,
+        short_side=224,
+        views="1x3",
+        family="TimeSformer",
+        mean=(0.5,) * 3,
+        std=(0.5,) * 3,
+    )
+
+
 _NONE = "The authors publish the recipe, no file."
 
 ENTRIES = (
@@ -46,21 +64,9 @@ ENTRIES = (
         None,
         _HUB_MARK,
     ),
-    mmaction(
-        "timesformer-b16.k400-mmaction2",
-        "timesformer/timesformer_divST_8xb8-8x32x1-15e_kinetics400-rgb/"
-        "timesformer_divST_8xb8-8x32x1-15e_kinetics400-rgb_20220815-a4d0d01f.pth",
-        (77.69, 93.45),
-        frames=8,
-        stride=32,
-        features=768,
-        size=224,
-        short_side=224,
-        views="1x3",
-        family="TimeSformer",
-        mean=(0.5,) * 3,
-        std=(0.5,) * 3,
-    ),
+    _mmaction("timesformer-b16.k400-mmaction2", "divST", "20220815-a4d0d01f", (77.69, 93.45)),
     _timesformer("timesformer-b16-joint.k400", "", None, _ORIGINAL_MARK, _NONE),
+    _mmaction("timesformer-b16-joint.k400-mmaction2", "jointST", "20220815-8022d1c0", (76.95, 93.28)),
     _timesformer("timesformer-b16-space.k400", "", None, _ORIGINAL_MARK, _NONE),
+    _mmaction("timesformer-b16-space.k400-mmaction2", "spaceOnly", "20220815-78f05367", (76.93, 92.88)),
 )
