@@ -168,6 +168,24 @@ def test_no_rule_leaves_the_video(rule: str, frames: int) -> None:
         assert found.min() >= 0 and found.max() < frames
 
 
+@pytest.mark.parametrize(
+    ("protocol", "frames", "expected"),
+    [
+        (known.timesformer(), 300, [[0, 36, 72, 109, 145, 182, 218, 255]]),
+        (known.timesformer(), 100, [[0, 36, 72, 99, 99, 99, 99, 99]]),
+        (known.mmaction_spread(8, "1x3"), 100, [[6, 18, 31, 43, 56, 68, 80, 93]]),
+        (known.vjepa2(4, 2, "2x3", size=64), 100, [[0, 2, 5, 7], [50, 52, 55, 57]]),
+        (known.vjepa2(4, 2, "2x3", size=64), 12, [[0, 3, 6, 6], [4, 7, 10, 10]]),
+        (replace(known.torchvision(4, 3), fps=15.0), 20, [[0, 2, 4, 6], [6, 8, 10, 12], [12, 14, 16, 18]]),
+        (known.windows(4, 64), 10, [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 8, 9]]),
+        (replace(known.videomae(1, "2x3", segments=True), frames=4), 20, [[0, 5, 10, 15], [2, 7, 12, 17]]),
+        (known.pytorchvideo(4, 4, "3x1", size=64), 40, [[0, 5, 10, 15], [12, 17, 22, 27], [24, 29, 34, 39]]),
+    ],
+)
+def test_rules_without_a_record(protocol: Protocol, frames: int, expected: list[list[int]]) -> None:
+    assert clips(steady(frames, Fraction(30), Fraction(1, 15_360)), protocol).tolist() == expected
+
+
 def test_what_is_not_known_is_said() -> None:
     timing = steady(100, Fraction(24), Fraction(1, 24))
     with pytest.raises(ModelError, match="'dice'"):

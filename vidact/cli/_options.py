@@ -199,7 +199,7 @@ Protocol = Annotated[
     Literal["clips", "paper"],
     _clips(
         "--protocol",
-        help="Which clips and crops: clips as said above, or those the weights were published with.",
+        help="clips: as the options above say; paper: the frames, crops and averaging the weights were published with.",
     ),
 ]
 TopK = Annotated[int, _clips("--top-k", metavar="N", min=1, help="Labels kept for each clip and each video.")]

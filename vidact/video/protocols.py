@@ -223,7 +223,11 @@ def _frame_folders(timing: Timing, protocol: Protocol) -> Frames:
 
 
 def _pytorchvideo(timing: Timing, protocol: Protocol) -> Frames:
-    """Windows of seconds, their end excluded, spread from the start of the video to its end."""
+    """Windows of seconds, their end excluded, spread from the start of the video to its end.
+
+    Seconds are floating-point numbers, as in the recipe of the hub: a frame that begins exactly where a window of 2.6 s
+    ends is not in it.
+    """
     length = protocol.frames * protocol.stride / (protocol.fps or 30.0)
     times, tick = timing.pts - timing.pts[0], float(timing.time_base)
     duration = int(times[-1]) if timing.header.duration is None else timing.header.duration - int(timing.pts[0])

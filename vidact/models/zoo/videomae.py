@@ -9,6 +9,9 @@ from vidact.records import Geometry, Published, Sampling, Spec
 
 _HUB_MARK = r"videomae\.embeddings\."
 _ORIGINAL_MARK = r"patch_embed\.proj\."
+_PIPELINE = (
+    "Its protocol is the one clip of the hub's pipeline; the authors', with 5x3 views, is in sets called -original."
+)
 _DRIVE = "A file on Google Drive, linked from VideoMAE's MODEL_ZOO.md."
 
 
@@ -48,8 +51,9 @@ def _entry(
 
 
 def _hub(name: str, repository: str, features: int, *, labels: str = "kinetics400", stride: int = 4) -> Entry:
+    """``--protocol paper`` is the hub's own pipeline here: the format of a file decides whose rules hold."""
     source = f"hub:MCG-NJU/{repository}/model.safetensors"
-    return _entry(name, source, None, features=features, mark=_HUB_MARK, labels=labels, stride=stride)
+    return _entry(name, source, None, features=features, mark=_HUB_MARK, labels=labels, stride=stride, notes=_PIPELINE)
 
 
 def _second(name: str, file: str, top1: float, features: int) -> Entry:
