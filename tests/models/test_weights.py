@@ -121,8 +121,22 @@ def test_labels(tmp_path: Path) -> None:
     assert read_labels(file) == ("archery", "arm wrestling")
     file.write_text("archery\n7 minutes\n")
     assert read_labels(file) == ("archery", "7 minutes")
+    file.write_text("1 archery\n2 arm wrestling\n")  # UCF-101's classInd.txt
+    assert read_labels(file) == ("archery", "arm wrestling")
     with pytest.raises(ModelError, match="2 names, the model has 3"):
         read_labels(file, classes=3)
     file.write_text("a\nb\na\n")
     with pytest.raises(ModelError, match="'a' twice"):
         read_labels(file)
+
+
+def test_labels_of_json(tmp_path: Path) -> None:
+    file = tmp_path / "labels.json"
+    file.write_text('{"Moving something up": "1", "Hitting something": "0"}')
+    assert read_labels(file) == ("Hitting something", "Moving something up")
+    file.write_text('["a", "b"]')
+    assert read_labels(file, classes=2) == ("a", "b")
+    for content in ('{"a": 1, "b": 2}', '{"a": "x"}', '{"a": 0', "7", '{"a": null}'):
+        file.write_text(content)
+        with pytest.raises(ModelError, match="cannot read the labels"):
+            read_labels(file)

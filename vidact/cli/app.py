@@ -14,6 +14,7 @@ from vidact.cli import _errors
 from vidact.cli._output import prepare_streams
 from vidact.cli.classify import classify
 from vidact.cli.evaluate_localization import localization
+from vidact.cli.evaluate_recognition import recognition
 from vidact.cli.features import features
 from vidact.cli.localize import localize
 from vidact.cli.models import list_models, show_model
@@ -70,6 +71,7 @@ _add(models, show_model, "models", "show")
 _add(train, recognizer, "train", "recognizer")
 _add(train, localizer, "train", "localizer")
 _add(evaluate, localization, "evaluate", "localization")
+_add(evaluate, recognition, "evaluate", "recognition")
 app.add_typer(models, name="models")
 app.add_typer(train, name="train")
 app.add_typer(evaluate, name="evaluate")

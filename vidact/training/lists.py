@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import csv
 import random
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vidact.errors import UsageError
+from vidact.store.splits import HMDB, UCF, hmdb_videos, lines, ucf_videos
 from vidact.video.find import SUFFIXES
 
 TRAIN_NAMES = frozenset({"train", "training"})
 HELD_OUT_NAMES = frozenset({"val", "valid", "validation", "test", "testing"})
 UNUSED_NAMES = frozenset({"", "unused", "none", "ignore"})
 COLUMNS = ("path", "label", "start", "end", "split")
-
-_UCF = re.compile(r"(train|test)list(\d+)\.txt")
-_HMDB = re.compile(r"(.+)_test_split(\d+)\.txt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,9 +222,9 @@ def _seconds(text: str, where: str) -> float | None:
 def _by_split(root: Path, split: Path, labels: Sequence[str] | None) -> Examples:
     if not split.is_file():
         raise UsageError(f"there is no split file {str(split)!r}", hint="give trainlist01.txt or *_test_split1.txt")
-    if match := _UCF.fullmatch(split.name):
+    if match := UCF.fullmatch(split.name):
         return _ucf(root, split.parent, match[2], labels)
-    if match := _HMDB.fullmatch(split.name):
+    if match := HMDB.fullmatch(split.name):
         return _hmdb(root, split.parent, match[2])
     if split.suffix == ".csv":
         parts = {
@@ -243,44 +240,15 @@ def _by_split(root: Path, split: Path, labels: Sequence[str] | None) -> Examples
 
 
 def _ucf(root: Path, folder: Path, number: str, labels: Sequence[str] | None) -> Examples:
-    names = tuple(line.split(maxsplit=1)[1] for _, line in _lines(folder / "classInd.txt")) if labels is None else ()
-    parts = []
-    for part in ("train", "test"):
-        file = folder / f"{part}list{number}.txt"
-        rows = []
-        for line, text in _lines(file):
-            name = re.sub(r"\s+\d+$", "", text)
-            if "/" not in name:
-                raise UsageError(
-                    f"{file}, line {line}: {text!r} is not class/video.avi", hint="give UCF-101's own file"
-                )
-            rows.append(Example(str(root / name), name.split("/")[0]))
-        parts.append(tuple(rows))
-    return Examples(parts[0], parts[1], names)
+    names = tuple(line.split(maxsplit=1)[1] for _, line in lines(folder / "classInd.txt")) if labels is None else ()
+    train, held = (
+        tuple(Example(str(root / name), label) for name, label in ucf_videos(folder / f"{part}list{number}.txt"))
+        for part in ("train", "test")
+    )
+    return Examples(train, held, names)
 
 
 def _hmdb(root: Path, folder: Path, number: str) -> Examples:
-    train: list[Example] = []
-    held: list[Example] = []
-    for file in sorted(folder.glob(f"*_test_split{number}.txt")):
-        label = file.name[: -len(f"_test_split{number}.txt")]
-        for line, text in _lines(file):
-            name, _, part = text.rpartition(" ")
-            if part not in ("0", "1", "2") or not name:
-                raise UsageError(
-                    f"{file}, line {line}: {text!r} does not end in 0, 1 or 2", hint="give HMDB-51's own files"
-                )
-            if part != "0":
-                (train if part == "1" else held).append(Example(str(root / label / name.strip()), label))
-    return Examples(tuple(train), tuple(held), ())
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """(number, text) of the lines that are not empty."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{str(path)!r} cannot be read: {error}", hint="keep the split files in one folder") from error
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            yield number, line.strip()
+    rows = [(Example(str(root / name), label), part) for name, label, part in hmdb_videos(folder, number)]
+    train, held = (tuple(example for example, part in rows if part == wanted) for wanted in ("1", "2"))
+    return Examples(train, held, ())
