@@ -22,14 +22,21 @@ def table() -> str:
     for family, entries in families.items():
         best = max(((top1(entry), entry.spec.name.partition(".")[2]) for entry in entries), default=(0.0, ""))
         licences = ", ".join(sorted({entry.spec.licence for entry in entries}))
-        bundled = any(entry.bundled for entry in entries)
         score = f"{best[0]:.1f} % ({best[1].partition('-')[0]})" if best[0] else "–"
-        where = "bundled, the default" if bundled else "`--checkpoint FILE`"
-        if any(entry.spec.streams for entry in entries):
-            where = "`--backbone-checkpoint NAME=FILE`, for each of its two"
+        where = ", ".join(dict.fromkeys(word for word in map(kind, entries) if word))
         example = entries[0].spec.name
         lines.append(f"| {family} | `{example}` | {len(entries)} | {score} | {licences} | {where} |")
     return "\n".join(lines) + "\n"
+
+
+def kind(entry: zoo.Entry) -> str:
+    """How the file of a set of weights gets here."""
+    if entry.spec.streams:
+        parts = [zoo.ENTRIES[name].source for name in entry.spec.streams]
+        return "to download" if all(parts) else "one by `--backbone-checkpoint NAME=FILE`"
+    if entry.bundled:
+        return "bundled, the default"
+    return "to download" if entry.source else "by hand" if entry.where else ""
 
 
 def top1(entry: zoo.Entry) -> float:
@@ -53,7 +60,7 @@ def test_the_places_readme_names_exist() -> None:
 
 def test_the_commands_readme_shows_are_understood() -> None:
     """Every option that stands behind `vidact classify` or `vidact show` in README is in that command's help."""
-    for command in (["classify"], ["show"], ["train", "recognizer"], ["models", "list"]):
+    for command in (["classify"], ["show"], ["train", "recognizer"], ["models", "list"], ["models", "convert"]):
         called = [sys.executable, "-m", "vidact", *command, "--help"]
         shown = subprocess.run(called, capture_output=True, text=True, check=True, env={"COLUMNS": "200"}).stdout
         prefix = "vidact " + " ".join(command) + " "

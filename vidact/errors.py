@@ -3,6 +3,7 @@
     VidactError
     ├── UsageError      a wrong option, or nothing to work on        exit code 2
     ├── ModelError      weights missing, unreadable or not fitting    exit code 3
+    │   └── MissingWeights    not on this machine; ``vidact models pull`` gets them
     ├── RunError        the run folder, disk or cluster               exit code 4
     └── VideoError      one video; becomes a row, never ends a run    no exit code
 
@@ -32,6 +33,14 @@ class UsageError(VidactError):
 
 class ModelError(VidactError):
     """Weights that are unknown, missing, damaged, unsafe to load or do not fit their network."""
+
+
+class MissingWeights(ModelError):
+    """The weights ``name`` are not on this machine, and there is an address to get them from."""
+
+    def __init__(self, message: str, *, name: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.name = name
 
 
 class RunError(VidactError):

@@ -264,7 +264,7 @@ class RunSettings:
 
     ``auto`` values (dtype, …) are resolved before this is built and their result is what is frozen. ``contract`` is
     that of the features a run makes or reads, as JSON; ``backbone`` the recogniser that makes them for a localizer;
-    ``streams`` the files of a composite model by the names of its parts.
+    ``streams`` the files of a composite model by the names of its parts; ``licence`` that of the weights.
     """
 
     command: str = frozen("classify")
@@ -291,6 +291,7 @@ class RunSettings:
     nms: str | None = frozen(only=("localize",))
     min_score: float | None = frozen(only=("localize",))
     max_segments: int | None = frozen(only=("localize",))
+    licence: str = ""
     features: str = ""
     save_features: bool = False
     cache: str = ""

@@ -22,6 +22,7 @@ from vidact.cli.show import show
 from vidact.cli.status import status
 from vidact.cli.train import recognizer
 from vidact.cli.train_localizer import localizer
+from vidact.cli.weights import convert, path, pull, remove, verify
 
 _group = partial(typer.Typer, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -68,6 +69,11 @@ _add(app, show, "show")
 _add(app, status, "status")
 _add(models, list_models, "models", "list")
 _add(models, show_model, "models", "show")
+_add(models, pull, "models", "pull")
+_add(models, verify, "models", "verify")
+_add(models, convert, "models", "convert")
+_add(models, path, "models", "path")
+_add(models, remove, "models", "rm")
 _add(train, recognizer, "train", "recognizer")
 _add(train, localizer, "train", "localizer")
 _add(evaluate, localization, "evaluate", "localization")

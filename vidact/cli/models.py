@@ -3,70 +3,118 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from vidact.cli import _options as options
+from vidact.cli._download import find
 from vidact.cli._output import Output
 from vidact.cli._parse import complete_model
 
 if TYPE_CHECKING:
-    from vidact.models.zoo import Entry
+    from vidact.models.zoo import Entry, LocalizerEntry, Weights
     from vidact.records import Protocol, Published, Sampling, Spec
 
 Name = Annotated[
     str,
     typer.Argument(metavar="NAME", help="A model, as `vidact models list` names it.", autocompletion=complete_model),
 ]
+Text = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[TEXT]", help="Only those with this in their name, family, labels or licence.", show_default=False
+    ),
+]
+Family = Annotated[str | None, typer.Option("--family", help="Only this family, such as SlowFast.")]
+Classes = Annotated[str | None, typer.Option("--classes", help="Only those that know these classes, such as ucf101.")]
+Task = Annotated[
+    Literal["recognition", "localization"] | None,
+    typer.Option("--task", help="Only recognisers, or only localizers, which read features."),
+]
+Cached = Annotated[bool, typer.Option("--cached", help="Only those whose file is on this machine.")]
 
 
-def list_models(json: options.Json = False) -> None:
-    """List every model vidact knows.
+def list_models(
+    text: Text = None,
+    family: Family = None,
+    classes: Classes = None,
+    task: Task = None,
+    cached: Cached = False,
+    json: options.Json = False,
+) -> None:
+    """List the models vidact knows.
 
-    Those marked bundled are part of vidact; the weights of the others are given with --checkpoint.
+    Those marked bundled are part of vidact; `classify` downloads the others when they are named, or takes their file
+    with --checkpoint.
     """
-    from vidact.models import zoo
+    from vidact.models import cache, zoo
+    from vidact.models.zoo import localizers
 
     out = Output()
-    entries = [zoo.ENTRIES[name] for name in sorted(zoo.ENTRIES)]
+    entries: list[Weights[Any]] = []
+    if task != "localization":
+        entries += [zoo.ENTRIES[name] for name in sorted(zoo.ENTRIES)]
+    if task != "recognition":
+        entries += [localizers.ENTRIES[name] for name in sorted(localizers.ENTRIES)]
+    entries = [entry for entry in entries if _fits(entry, text, family, classes)]
+    if cached:
+        entries = [entry for entry in entries if cache.status(entry) in ("bundled", "cached")]
     if json:
         out.json(_facts(entry, entry.spec) for entry in entries)
         return
     out.table(
-        ("model", "labels", "clip", "size", "top-1", "licence", "bundled"),
-        (
-            (
-                entry.spec.name,
-                entry.spec.classes,
-                f"{entry.spec.sampling.seconds:.2f} s",
-                _size(entry.size),
-                "" if entry.spec.published is None else _percent(entry.spec.published.top1),
-                entry.spec.licence or "unknown",
-                "yes" if entry.bundled else "no",
-            )
-            for entry in entries
-        ),
-        right=("labels", "clip", "size", "top-1"),
-        fold=("model",),
+        ("model", "family", "labels", "clip", "size", "score", "licence", "weights"),
+        map(_row, entries),
+        right=("clip", "size", "score"),
+        fold=("model", "labels", "licence"),
     )
     out.note(f"The default is {zoo.DEFAULT}. `vidact models show NAME` tells all about one.")
 
 
+def _fits(entry: Weights[Any], text: str | None, family: str | None, classes: str | None) -> bool:
+    """Whether a model passes the filters; capitals and signs between words do not matter."""
+    weights = entry.spec.name.partition(".")[2]
+    named = (entry.spec.name, entry.family, _labels(entry), entry.spec.licence)
+    return (
+        (text is None or any(_plain(text) in _plain(one) for one in named))
+        and (family is None or _plain(family) == _plain(entry.family))
+        and (classes is None or any(_plain(classes) in _plain(one) for one in (_labels(entry), weights)))
+    )
+
+
+def _plain(text: str) -> str:
+    return "".join(char for char in text.lower() if char.isalnum())
+
+
+def _row(entry: Weights[Any]) -> tuple[str, ...]:
+    from vidact.models import cache
+
+    spec = entry.spec
+    clip = f"{spec.sampling.seconds:.2f} s" if hasattr(spec, "sampling") else ""
+    score = "" if hasattr(spec, "contract") or spec.published is None else _percent(spec.published.top1)
+    size = _size(entry.size)
+    return (spec.name, entry.family, _labels(entry), clip, size, score, spec.licence or "unknown", cache.status(entry))
+
+
+def _labels(entry: Weights[Any]) -> str:
+    """The list of classes by its name, or how many there are; of a localizer, which features it reads."""
+    spec = entry.spec
+    if hasattr(spec, "contract"):
+        return f"{spec.classes} of {spec.contract.backbone}"
+    return entry.labels or str(spec.classes)
+
+
 def show_model(name: Name, json: options.Json = False) -> None:
     """Show everything known about one model: how clips are sampled, its labels, licence and published score."""
-    from vidact.models import zoo
-    from vidact.models.build import unknown
-
-    entry = zoo.resolve(name)
-    if entry is None:
-        raise unknown(name)
+    entry = find(name)
     out = Output()
     if json:
         out.json([_facts(entry, entry.described())])
         return
     spec = entry.described()
-    out.table(("", "value"), [(key, value) for key, value in _described(entry) if value], fold=("value",))
+    rows = _localizer(entry) if hasattr(spec, "contract") else _described(entry)
+    out.table(("", "value"), [(key, value) for key, value in rows if value], fold=("value",))
     if spec.labels:
         out.text()
         out.heading(f"{len(spec.labels)} labels")
@@ -79,13 +127,7 @@ def _described(entry: Entry) -> list[tuple[str, str]]:
     sampling, geometry = spec.sampling, spec.geometry
     height, width = geometry.size
     return [
-        ("model", spec.name),
-        ("family", entry.family),
-        ("about", spec.notes),
-        ("weights", _weights(entry)),
-        ("size", _size(entry.size)),
-        ("sha256", entry.sha256),
-        ("licence", spec.licence or "unknown"),
+        *_about(entry),
         ("published", "" if spec.published is None else _published(spec.published)),
         ("classes", str(spec.classes)),
         ("clip", f"{sampling.seconds:.2f} s: {_frames(sampling)}"),
@@ -106,11 +148,44 @@ def _protocol(protocol: Protocol) -> str:
     )
 
 
-def _weights(entry: Entry) -> str:
-    """Where the weights come from and how they are given."""
-    if entry.spec.streams:
-        return f"those of {' and '.join(entry.spec.streams)}; give each file with --backbone-checkpoint NAME=FILE"
-    return "bundled with vidact" if entry.bundled else f"{entry.source or 'by hand'}; give the file with --checkpoint"
+def _localizer(entry: LocalizerEntry) -> list[tuple[str, str]]:
+    from vidact.store.features import shown
+
+    spec = entry.spec
+    return [
+        *_about(entry),
+        ("published", spec.published),
+        ("classes", str(spec.classes)),
+        ("features", shown(spec.contract)),
+        ("settings", ", ".join(spec.settings)),
+        ("tested", "yes" if entry.tested else "not with the real file"),
+    ]
+
+
+def _about(entry: Weights[Any]) -> list[tuple[str, str]]:
+    """Which weights these are, and where their file is."""
+    from vidact.models import cache
+
+    spec, state = entry.spec, cache.status(entry)
+    parts = [part.spec.name for part in cache.streams(entry)]
+    file = cache.folder(entry) / (cache.file_name(entry) or "FILE")
+    told = {
+        "bundled": "bundled with vidact",
+        "cached": f"cached: {cache.cached(entry)}",
+        "to download": f"{cache.address(entry)} (`vidact models pull {spec.name}`, or by hand to {file})",
+        "by hand": f"{entry.where}; put the file at {file}, or give it with --checkpoint",
+        "no file": "none is published; give a file of your own with --checkpoint",
+    }
+    terms = "; commercial use is forbidden" if entry.non_commercial else ""
+    return [
+        ("model", spec.name),
+        ("family", entry.family),
+        ("about", spec.notes),
+        ("weights", f"those of {' and '.join(parts)}: {state}" if parts else told[state]),
+        ("size", _size(entry.size)),
+        ("sha256", entry.sha256),
+        ("licence", (spec.licence or "unknown") + terms),
+    ]
 
 
 def _resize(spec: Spec) -> str:
@@ -139,14 +214,22 @@ def _size(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size else ""
 
 
-def _facts(entry: Entry, spec: Spec) -> dict[str, Any]:
+def _facts(entry: Weights[Any], spec: Any) -> dict[str, Any]:
     """The spec with what the zoo adds to it, for programs."""
+    from vidact.models import cache
+
+    recogniser = hasattr(spec, "sampling")
     return {
         **asdict(spec),
-        "clip_seconds": spec.sampling.seconds,
+        "task": "recognition" if recogniser else "localization",
+        "clip_seconds": spec.sampling.seconds if recogniser else None,
         "family": entry.family,
+        "label_list": entry.labels,
         "bundled": entry.bundled is not None,
+        "state": cache.status(entry),
         "source": entry.source,
+        "url": cache.address(entry),
+        "where": entry.where,
         "sha256": entry.sha256,
         "size": entry.size,
         "tested": entry.tested,

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from vidact.errors import ModelError, UsageError
-from vidact.models import zoo
+from vidact.models import cache, zoo
 from vidact.models.build import Chosen, ChosenLocalizer, describe, describe_localizer
 from vidact.models.zoo import localizers
 from vidact.records import Contract, Spec, VideoFacts
@@ -253,10 +252,5 @@ def _check_protocol(request: Request, spec: Spec) -> None:
 
 
 def cache_folder() -> str:
-    """Where features are cached: ``VIDACT_CACHE``, else the platform's cache folder."""
-    own = os.environ.get("VIDACT_CACHE")
-    if own:
-        return os.path.join(own, "features")
-    home = os.path.expanduser("~")
-    base = os.path.join(home, "Library", "Caches") if sys.platform == "darwin" else os.path.join(home, ".cache")
-    return os.path.join(os.environ.get("XDG_CACHE_HOME") or base, "vidact", "features")
+    """Where features are cached, unless a run says otherwise."""
+    return str(cache.root() / "features")

@@ -139,6 +139,9 @@ def _settings(request: Request, choice: Choice, root: str, split: machine.Split,
         nms=request.nms,
         min_score=request.min_score,
         max_segments=request.max_segments,
+        licence=", ".join(
+            dict.fromkeys(one.spec.licence for one in (recogniser, localizer) if one and one.spec.licence)
+        ),
         features=os.path.abspath(request.features) if request.features else "",
         save_features=request.save_features,
         cache=os.path.abspath(request.cache) if request.cache else cache_folder(),

@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
-from vidact.errors import ModelError
-from vidact.models import weights, zoo
+from vidact.errors import MissingWeights, ModelError
+from vidact.models import cache, weights, zoo
 from vidact.models.labels import read_labels
 from vidact.models.networks import NETWORKS
 from vidact.models.zoo import localizers
@@ -58,7 +58,8 @@ def describe(name: str | None, checkpoint: Checkpoint = None, labels: str | None
         entry = zoo.resolve(name or zoo.DEFAULT)
         if entry is None:
             raise unknown(name or zoo.DEFAULT)
-        chosen = Chosen(entry.described(), _bundled_file(entry), entry.sha256)
+        file = cache.file_of(entry)
+        chosen = Chosen(entry.described(), file, cache.hash_of(entry, file))
     if labels is None:
         return chosen
     # A file that carries no spec may have other classes than the zoo's; load_model compares once it is open.
@@ -77,6 +78,8 @@ def _describe_streams(spec: Spec, checkpoint: Checkpoint, labels: str | None) ->
         raise ModelError(f"{spec.name} {told}", hint=f"give the files of its parts: {example}")
     try:
         rgb, flow = (describe(stream, given.get(stream), labels) for stream in spec.streams)
+    except MissingWeights as error:
+        raise MissingWeights(error.message, name=error.name, hint=f"{error.hint}; or {example}") from error
     except ModelError as error:
         raise ModelError(error.message, hint=f"{spec.name} takes the files of its parts: {example}") from error
     if rgb.spec.labels != flow.spec.labels:
@@ -111,17 +114,15 @@ def describe_localizer(name: str | None, checkpoint: str | None = None) -> Chose
                 hint=f"leave --model out, or give --model {inside.architecture}",
             )
         return ChosenLocalizer(inside, checkpoint, weights.file_hash(checkpoint))
-    spec = localizers.resolve(name or localizers.DEFAULT)
+    entry = localizers.resolve(name or localizers.DEFAULT)
     if checkpoint is not None and name is not None and "." not in name:
-        spec = None  # the name of an architecture alone says nothing about features or labels
-    if spec is None:
+        entry = None  # the name of an architecture alone says nothing about features or labels
+    if entry is None:
         raise _unknown_localizer(name or localizers.DEFAULT, checkpoint)
     if checkpoint is not None:
-        return ChosenLocalizer(spec, checkpoint, weights.file_hash(checkpoint))
-    if spec.name not in localizers.BUNDLED:
-        raise ModelError(f"the weights {spec.name} are not part of vidact", hint="give their file with --checkpoint")
-    file, sha256 = localizers.BUNDLED[spec.name]
-    return ChosenLocalizer(spec, _in_package(file), sha256)
+        return ChosenLocalizer(entry.spec, checkpoint, weights.file_hash(checkpoint))
+    file = cache.file_of(entry)
+    return ChosenLocalizer(entry.spec, file, cache.hash_of(entry, file))
 
 
 def _unknown_localizer(name: str, checkpoint: str | None) -> ModelError:
@@ -134,25 +135,6 @@ def _unknown_localizer(name: str, checkpoint: str | None) -> ModelError:
         hint=f"name the set: {sets or 'none is published'}"
         + (" (with --checkpoint FILE)" if checkpoint is None else ""),
     )
-
-
-def _bundled_file(entry: zoo.Entry) -> str:
-    if entry.bundled is None:
-        raise ModelError(
-            f"the weights {entry.spec.name} are not part of vidact",
-            hint=f"get the file ({entry.source or entry.spec.notes}) and give it with --checkpoint FILE",
-        )
-    return _in_package(entry.bundled)
-
-
-def _in_package(name: str) -> str:
-    file = weights.bundled(name)
-    if not file.exists():
-        raise ModelError(
-            f"the bundled weights {name!r} are not in this installation",
-            hint="install vidact again: `pip install --force-reinstall vidact`",
-        )
-    return str(file)
 
 
 def _spec_of_file(name: str | None, checkpoint: str) -> Spec:
@@ -301,11 +283,15 @@ def _check_hash(file: str, known: str, wanted: str | None) -> None:
 def _load(chosen: Chosen) -> tuple[Any, Spec]:
     """The network with its tensors in place, and the spec with the classes the file really has."""
     assert isinstance(chosen.file, str)
-    state = unwrap(weights.read_tensors(chosen.file), chosen.file)
-    module = import_module(NETWORKS[chosen.spec.architecture])
-    network, mapped = module.from_state(chosen.spec.architecture, state, chosen.spec.network)
-    load_strictly(network, mapped, chosen.file)
-    return network, _with_classes(chosen.spec, getattr(network, "classes", chosen.spec.classes), chosen.file)
+    return of_state(chosen.spec, unwrap(weights.read_tensors(chosen.file), chosen.file), chosen.file)
+
+
+def of_state(spec: Spec, state: weights.State, file: str) -> tuple[Any, Spec]:
+    """The network these published tensors of ``file`` make, and the spec with the classes they really have."""
+    module = import_module(NETWORKS[spec.architecture])
+    network, mapped = module.from_state(spec.architecture, state, spec.network)
+    load_strictly(network, mapped, file)
+    return network, _with_classes(spec, getattr(network, "classes", spec.classes), file)
 
 
 def _with_classes(spec: Spec, classes: int, file: str) -> Spec:

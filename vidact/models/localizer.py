@@ -20,7 +20,7 @@ from vidact.models.localization import segments, timing
 from vidact.models.localization.segments import Detections
 from vidact.models.localization.settings import Settings, from_json
 from vidact.models.recognizer import DTYPES
-from vidact.models.weights import read_tensors
+from vidact.models.weights import State, read_tensors
 from vidact.records import Contract, LocalizerSpec, Segments
 
 # architecture → the module that builds it. A module offers published_by(state) → format, from_state(format, state,
@@ -185,6 +185,19 @@ def load(spec: LocalizerSpec, file: str, *, device: str, dtype: str, labels: Seq
     the names of its classes, or for class-agnostic weights those of the video-level classifier. Raises ModelError.
     """
     state = unwrap(read_tensors(file), file)
+    return of_state(spec, state, file, device=device, dtype=dtype, labels=labels)
+
+
+def of_state(
+    spec: LocalizerSpec,
+    state: State,
+    file: str,
+    *,
+    device: str = "cpu",
+    dtype: str = "float32",
+    labels: Sequence[str] | None = None,
+) -> Localizer:
+    """The localizer these published tensors of ``file`` make."""
     module = import_module(NETWORKS[spec.architecture])
     form = module.published_by(state)
     network, tensors = module.from_state(form, state, spec.network)

@@ -5,12 +5,14 @@ Knows nothing of networks or of how tensors are wrapped.
 
 from __future__ import annotations
 
+import itertools
 import os
 import pickle
 import pickletools
+import shlex
 import zipfile
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import IO, Any
 
 from vidact.errors import ModelError
 
@@ -55,15 +57,28 @@ def read(path: str) -> Any:
         with torch.serialization.safe_globals(allowed):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
+        named = _beyond_tensors(path) or [_first_line(error)]
         raise ModelError(
-            f"{path!r} was not loaded: it asks for more than tensors ({_first_line(error)})",
-            hint="a checkpoint that needs to run code is not opened; save its state_dict alone, or as safetensors",
+            f"{path!r} was not loaded: it asks for more than tensors ({', '.join(named[:8])})",
+            hint="a checkpoint that needs to run code is not opened: get one with the state_dict alone, or, if you "
+            f"trust who made it, run `vidact models convert --trust {shlex.quote(path)}`",
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError) as error:
         raise ModelError(
             f"{path!r} is not a checkpoint torch can read: {_first_line(error)}",
             hint="copy or download it again, and compare its size with the original's",
         ) from error
+
+
+def _beyond_tensors(path: str) -> list[str]:
+    """The names a checkpoint asks for that are neither torch's own nor harmless. Empty where they cannot be listed."""
+    import torch
+
+    try:
+        named = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+    except Exception:  # only files of the newer format can be listed, and this one may be anything
+        return []
+    return sorted(set(named) - set(INERT))
 
 
 def _first_line(error: BaseException) -> str:
@@ -85,6 +100,25 @@ def strings(path: str | os.PathLike[str]) -> frozenset[str]:
             return frozenset(_strings(pickletools.genops(archive.read(contents))))
     except (OSError, ValueError, StopIteration, zipfile.BadZipFile):
         return frozenset()
+
+
+def is_caffe2(path: str | os.PathLike[str]) -> bool:
+    """Whether a file is a plain pickle called ``.pkl``, as Caffe2 wrote them, and none that torch wrote."""
+    if not os.fspath(path).endswith(".pkl"):
+        return False
+    try:
+        with open(path, "rb") as file:
+            if zipfile.is_zipfile(file):
+                return False
+            file.seek(0)
+            # torch's older format begins with a number, a Caffe2 file with a table.
+            return not any(isinstance(argument, int) and argument > 1 << 64 for _, argument, _ in _few(file))
+    except (OSError, ValueError):
+        return False
+
+
+def _few(file: IO[bytes]) -> Iterator[tuple[Any, Any, int | None]]:
+    return itertools.islice(pickletools.genops(file), 4)
 
 
 def _strings(operations: Iterable[tuple[Any, Any, int | None]]) -> Iterator[str]:

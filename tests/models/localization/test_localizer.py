@@ -169,7 +169,7 @@ def test_an_architecture_alone_does_not_say_how_its_weights_are_used() -> None:
 
 
 def test_weights_without_their_file_are_refused() -> None:
-    with pytest.raises(ModelError, match="not part of vidact"):
+    with pytest.raises(ModelError, match="vidact cannot download them"):
         load_model("tridet.thumos14-i3d")
 
 

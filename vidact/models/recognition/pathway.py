@@ -101,6 +101,31 @@ PYSLOWFAST_BLOCKS: Rows = (
     (r"\.branch2\.([abc])\.", r".\1.conv."),
     (r"\.branch2\.([abc])_bn\.", r".\1.norm."),
 )
+# The blobs of Caffe2 files under PySlowFast's names; the fast pathway's begin with t_, norms end with s, b, rm, riv.
+CAFFE2_BLOBS: Rows = (
+    (r"^pred_", "head.projection."),
+    (r"^nonlocal_conv(\d)_(\d+)_", r"s\1.pathway0_nonlocal\2."),
+    (r"(_nonlocal\d+)\.(theta|phi|g|out)_", r"\1.conv_\2."),
+    (r"(_nonlocal\d+)\.bn_", r"\1.bn."),
+    (r"^t_pool1_subsample_", "s1_fuse."),
+    (r"^t_res(\d)_\d+_branch2c_bn_subsample_", r"s\1_fuse."),
+    (r"_fuse\.bn_", "_fuse.bn."),
+    (r"_fuse\.w$", "_fuse.conv_f2s.w"),
+    (r"^t_res_conv1_bn_", "s1.pathway1_stem.bn."),
+    (r"^res_conv1_bn_", "s1.pathway0_stem.bn."),
+    (r"^t_conv1_", "s1.pathway1_stem.conv."),
+    (r"^conv1_", "s1.pathway0_stem.conv."),
+    (r"^t_res(\d)_(\d+)_", r"s\1.pathway1_res\2."),
+    (r"^res(\d)_(\d+)_", r"s\1.pathway0_res\2."),
+    (r"\.branch2([abc])_", r".branch2.\1_"),
+    (r"\.(branch1|branch2\.[abc])_bn_", r".\1_bn."),
+    (r"\.(branch1|branch2\.[abc])_w$", r".\1.w"),
+    (r"\.rm$", ".running_mean"),
+    (r"\.riv$", ".running_var"),
+    (r"\.[sw]$", ".weight"),
+    (r"\.b$", ".bias"),
+)
+CAFFE2_MARK = r"res_conv1_bn_s$"
 PYTORCHVIDEO_BLOCKS: Rows = (
     (r"\.branch1_(conv|norm)\.", r".shortcut.\1."),
     (r"\.branch2\.(conv|norm)_([abc])\.", r".\2.\1."),

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from vidact.models.keys import Rows, choose, rename, shape
 from vidact.models.recognition.blocks import Classifier, Head
 from vidact.models.recognition.pathway import (
+    CAFFE2_BLOBS,
+    CAFFE2_MARK,
     MMACTION_BLOCKS,
     PYSLOWFAST_BLOCKS,
     PYTORCHVIDEO_BLOCKS,
@@ -85,6 +87,7 @@ PYSLOWFAST = Rules(
         *PYSLOWFAST_BLOCKS,
     ),
 )
+CAFFE2 = replace(PYSLOWFAST, mark=CAFFE2_MARK, rows=(*CAFFE2_BLOBS, *PYSLOWFAST.rows))
 PYTORCHVIDEO = Rules(
     mark=r"blocks\.2\.res_blocks\.",
     windows=True,
@@ -126,7 +129,7 @@ MMACTION = Rules(
         *MMACTION_BLOCKS,
     ),
 )
-FORMATS = (PYSLOWFAST, PYTORCHVIDEO, PYTORCHVIDEO_HALVED, MMACTION)
+FORMATS = (PYSLOWFAST, CAFFE2, PYTORCHVIDEO, PYTORCHVIDEO_HALVED, MMACTION)
 
 
 class ResNet3D(Classifier):

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from vidact.models.keys import Rows, choose, rename, shape
 from vidact.models.recognition.blocks import Classifier, Head, Triple
 from vidact.models.recognition.pathway import (
+    CAFFE2_BLOBS,
+    CAFFE2_MARK,
     MMACTION_BLOCKS,
     PYSLOWFAST_BLOCKS,
     PYTORCHVIDEO_BLOCKS,
@@ -92,6 +94,7 @@ PYSLOWFAST = Rules(
         *PYSLOWFAST_BLOCKS,
     ),
 )
+CAFFE2 = replace(PYSLOWFAST, mark=CAFFE2_MARK, rows=(*CAFFE2_BLOBS, *PYSLOWFAST.rows))
 PYTORCHVIDEO = Rules(
     mark=r"blocks\.0\.multipathway_blocks\.",
     evenly=True,
@@ -135,7 +138,7 @@ MMACTION = Rules(
         *MMACTION_BLOCKS,
     ),
 )
-FORMATS = (PYSLOWFAST, PYTORCHVIDEO, MMACTION)
+FORMATS = (PYSLOWFAST, CAFFE2, PYTORCHVIDEO, MMACTION)
 
 
 class Fusion(nn.Module):

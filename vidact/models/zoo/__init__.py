@@ -4,9 +4,9 @@ A name is ``architecture.weights``. How to feed a network belongs to its weights
 describes. Bundled weights end in a version number; a new version is a new entry.
 """
 
-from vidact.models.zoo.entry import Entry
+from vidact.models.zoo.entry import Entry, LocalizerEntry, Weights
 from vidact.models.zoo.lookup import DEFAULT, ENTRIES, resolve, spec_of
 from vidact.models.zoo.protocols import told
 from vidact.models.zoo.two_stream import joined
 
-__all__ = ["DEFAULT", "ENTRIES", "Entry", "joined", "resolve", "spec_of", "told"]
+__all__ = ["DEFAULT", "ENTRIES", "Entry", "LocalizerEntry", "Weights", "joined", "resolve", "spec_of", "told"]

@@ -21,14 +21,15 @@ def _s3d() -> Entry:
         feature_dimension=1024,
         licence="MIT",
         published=Published(72.1, 90.4, "not stated by the publisher", "kylemin/S3D"),
-        notes="S3D_kinetics400.pt, on Google Drive (linked from github.com/kylemin/S3D).",
     )
-    return Entry(spec, "S3D", source="", sha256="", size=0, labels="kinetics400")
+    where = "S3D_kinetics400.pt, on Google Drive, linked from github.com/kylemin/S3D"
+    return Entry(spec, "S3D", source="", sha256="", size=0, labels="kinetics400", where=where)
 
 
 def _r3d(architecture: str, file: str, weights: str, classes: int, features: int) -> Entry:
-    # The order of the 700 classes is the authors' own, not the alphabet's; no list is published.
-    where = f"{file}, on Google Drive (linked from github.com/kenshohara/3D-ResNets-PyTorch)."
+    # The order of the classes is the authors' own, not the alphabet's; they publish no list.
+    where = f"{file}, on Google Drive, linked from github.com/kenshohara/3D-ResNets-PyTorch" if file else ""
+    order = "The publisher gives no list of the classes in the order of the outputs; --labels FILE names them."
     spec = Spec(
         name=f"{architecture}.{weights}",
         architecture=architecture,
@@ -41,9 +42,9 @@ def _r3d(architecture: str, file: str, weights: str, classes: int, features: int
         feature_dimension=features,
         licence="MIT",
         protocol=protocols.windows(16, 112),
-        notes=where if file else "The publisher's recipe; no file of it is listed.",
+        notes=order if file else "The publisher's recipe; no file of it is listed.",
     )
-    return Entry(spec, "3D-ResNet", source="", sha256="", size=0)
+    return Entry(spec, "3D-ResNet", source="", sha256="", size=0, where=where)
 
 
 ENTRIES = (

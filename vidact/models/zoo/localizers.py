@@ -3,25 +3,43 @@
 from __future__ import annotations
 
 from vidact.models.zoo import actionformer, bmn, tridet
-from vidact.models.zoo.lookup import version, without_version
+from vidact.models.zoo.entry import LocalizerEntry
+from vidact.models.zoo.lookup import newest
 from vidact.records import LocalizerSpec
 
 BUNDLED: dict[str, tuple[str, str]] = {}
 """Weights inside the package: name → file among the assets, and its SHA-256."""
 DEFAULT = "actionformer"
 
-SPECS: dict[str, LocalizerSpec] = {spec.name: spec for family in (actionformer, bmn, tridet) for spec in family.SPECS}
+_FAMILIES = {"ActionFormer": actionformer.SPECS, "BMN": bmn.SPECS, "TriDet": tridet.SPECS}
+_REPOSITORIES = {
+    "actionformer": "github.com/happyharrycn/actionformer_release",
+    "tridet": "github.com/dingfengshi/TriDet",
+    "opentad": "github.com/sming256/OpenTAD",
+    "mmaction2": "github.com/open-mmlab/mmaction2",
+}
+
+
+def _entry(spec: LocalizerSpec, family: str) -> LocalizerEntry:
+    if spec.name in BUNDLED:
+        file, sha256 = BUNDLED[spec.name]
+        return LocalizerEntry(spec, family, f"bundled:{file}", sha256, size=0, tested=True)
+    # No address of a file was verified; the projects link theirs from their README.
+    projects = (spec.architecture if project == "original" else project for project in spec.settings)
+    where = "linked from " + " or ".join(_REPOSITORIES[project] for project in projects)
+    return LocalizerEntry(spec, family, source="", sha256="", size=0, where=where)
+
+
+ENTRIES: dict[str, LocalizerEntry] = {
+    spec.name: _entry(spec, family) for family, specs in _FAMILIES.items() for spec in specs
+}
+SPECS: dict[str, LocalizerSpec] = {name: entry.spec for name, entry in ENTRIES.items()}
 ARCHITECTURES = (*dict.fromkeys(spec.architecture for spec in SPECS.values()), "tcn")  # nobody published a TCN's
 
 
-def resolve(name: str) -> LocalizerSpec | None:
-    """The spec of that name; without its version the newest one, an architecture alone its bundled weights."""
-    if name in SPECS:
-        return SPECS[name]
-    versions = [spec for known, spec in SPECS.items() if without_version(known) == name]
-    if not versions:
-        versions = [SPECS[known] for known in BUNDLED if SPECS[known].architecture == name]
-    return max(versions, key=lambda spec: version(spec.name), default=None)
+def resolve(name: str) -> LocalizerEntry | None:
+    """The entry of that name; without its version the newest one, an architecture alone its bundled weights."""
+    return newest(ENTRIES, name)
 
 
 def means(name: str | None) -> bool:

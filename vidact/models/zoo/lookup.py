@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from vidact.models.zoo import (
@@ -23,7 +23,7 @@ from vidact.models.zoo import (
     vjepa2,
     x3d,
 )
-from vidact.models.zoo.entry import Entry
+from vidact.models.zoo.entry import Entry, S, Weights
 from vidact.records import Spec
 
 DEFAULT = "attention-r3d-10.camera-motion-1"
@@ -51,11 +51,16 @@ ENTRIES: dict[str, Entry] = {entry.spec.name: entry for family in _FAMILIES for 
 
 def resolve(name: str) -> Entry | None:
     """The entry of that name; without its version the newest one, an architecture alone its bundled weights."""
-    if name in ENTRIES:
-        return ENTRIES[name]
-    versions = [entry for known, entry in ENTRIES.items() if without_version(known) == name]
+    return newest(ENTRIES, name)
+
+
+def newest(entries: Mapping[str, Weights[S]], name: str) -> Weights[S] | None:
+    """What a name means among ``entries``, of recognisers or of localizers."""
+    if name in entries:
+        return entries[name]
+    versions = [entry for known, entry in entries.items() if without_version(known) == name]
     if not versions and "." not in name:
-        versions = [entry for entry in ENTRIES.values() if entry.spec.architecture == name and entry.bundled]
+        versions = [entry for entry in entries.values() if entry.spec.architecture == name and entry.bundled]
     return max(versions, key=lambda entry: version(entry.spec.name), default=None)
 
 

@@ -99,7 +99,7 @@ def pyslowfast(
         licence="Apache-2.0",
         published=Published(*scores, protocols.told(protocol), "PySlowFast model zoo"),
         protocol=protocol,
-        notes="The file is a Caffe2 pickle." if file.endswith(".pkl") else "",
+        notes="A Caffe2 file: `vidact models convert` makes it usable." if file.endswith(".pkl") else "",
     )
     source = f"https://dl.fbaipublicfiles.com/pyslowfast/{file}"
     return Entry(spec, family, source, sha256="", size=0, labels=labels, mark=mark)

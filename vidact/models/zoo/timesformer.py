@@ -54,7 +54,7 @@ _NONE = "The authors publish the recipe, no file."
 ENTRIES = (
     _timesformer(
         "timesformer-b16.k400",
-        "https://www.dropbox.com/s/g5t24we9gl5yk88/TimeSformer_divST_8x32_224_K400.pyth",
+        "https://www.dropbox.com/s/g5t24we9gl5yk88/TimeSformer_divST_8x32_224_K400.pyth?dl=1",
         (77.9, 93.2),
         _ORIGINAL_MARK,
     ),

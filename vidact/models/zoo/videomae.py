@@ -12,7 +12,7 @@ _ORIGINAL_MARK = r"patch_embed\.proj\."
 _PIPELINE = (
     "Its protocol is the one clip of the hub's pipeline; the authors', with 5x3 views, is in sets called -original."
 )
-_DRIVE = "A file on Google Drive, linked from VideoMAE's MODEL_ZOO.md."
+_DRIVE = "on Google Drive, linked from MODEL_ZOO.md of github.com/MCG-NJU/VideoMAE"
 
 
 def _entry(
@@ -25,7 +25,7 @@ def _entry(
     labels: str = "kinetics400",
     stride: int = 4,
     views: str = "5x3",
-    notes: str = "",
+    where: str = "",
 ) -> Entry:
     family = "VideoMAE V2" if name.startswith("videomae2") else "VideoMAE"
     protocol = protocols.videomae(stride, views, segments=labels == "something_v2")
@@ -45,20 +45,20 @@ def _entry(
         licence="MIT (code; weights not checked)" if family == "VideoMAE V2" else "CC-BY-NC-4.0",
         published=None if scores is None else Published(*scores, protocols.told(protocol), f"{family} model zoo"),
         protocol=protocol,
-        notes=notes,
+        notes=_PIPELINE if mark == _HUB_MARK else "",
     )
-    return Entry(spec, family, source, sha256="", size=0, labels=labels, mark=mark)
+    return Entry(spec, family, source, sha256="", size=0, labels=labels, mark=mark, where=where)
 
 
 def _hub(name: str, repository: str, features: int, *, labels: str = "kinetics400", stride: int = 4) -> Entry:
     """``--protocol paper`` is the hub's own pipeline here: the format of a file decides whose rules hold."""
     source = f"hub:MCG-NJU/{repository}/model.safetensors"
-    return _entry(name, source, None, features=features, mark=_HUB_MARK, labels=labels, stride=stride, notes=_PIPELINE)
+    return _entry(name, source, None, features=features, mark=_HUB_MARK, labels=labels, stride=stride)
 
 
 def _second(name: str, file: str, top1: float, features: int) -> Entry:
     source = f"https://huggingface.co/OpenGVLab/VideoMAE2/resolve/main/distill/{file}" if file else ""
-    notes = "" if file else "The authors give the file to those who ask with their form."
+    where = "" if file else "the authors give it to those who ask with the form at github.com/OpenGVLab/VideoMAEv2"
     return _entry(
         name,
         source,
@@ -66,7 +66,7 @@ def _second(name: str, file: str, top1: float, features: int) -> Entry:
         features=features,
         mark=_ORIGINAL_MARK,
         labels="kinetics710_videomaev2",
-        notes=notes,
+        where=where,
     )
 
 
@@ -82,7 +82,7 @@ ENTRIES = (
         (79.0, 93.8),
         features=384,
         mark=_ORIGINAL_MARK,
-        notes=_DRIVE,
+        where=_DRIVE,
     ),
     _entry(
         "videomae-b16.k400-original",
@@ -90,7 +90,7 @@ ENTRIES = (
         (81.5, 95.1),
         features=768,
         mark=_ORIGINAL_MARK,
-        notes=_DRIVE,
+        where=_DRIVE,
     ),
     _entry(
         "videomae-b16.ssv2-original",
@@ -101,7 +101,7 @@ ENTRIES = (
         labels="something_v2",
         stride=2,
         views="2x3",
-        notes=_DRIVE,
+        where=_DRIVE,
     ),
     mmaction(
         "videomae-b16.k400-mmaction2",
