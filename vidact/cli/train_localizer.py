@@ -189,7 +189,7 @@ def localizer(
 
         usual, library = _USUAL[model], opened(source, truth.train)
         way = fit or usual.fit
-        rows = length or _length(model, way, levels, library, truth)
+        rows = _length(model, way, levels, library, truth, length)
         sizes: dict[str, Any] = {"length": rows, "fit": way, "width": width or usual.width, "levels": levels}
         shape = Shape(**sizes, codes=position_codes, drop_path=drop_path, heads=heads, window=window)
         losses = _losses(truth, usual, cls_loss, reg_loss, reg_weight, radius, smoothing, balance)
@@ -290,9 +290,11 @@ def _recipe(
     )
 
 
-def _length(model: str, fit: str, levels: int, library: Library, truth: Truth) -> int:
-    """Rows to train on at a time where none are given. Reads, and with that checks, all features."""
+def _length(model: str, fit: str, levels: int, library: Library, truth: Truth, given: int | None) -> int:
+    """Rows to train on at a time. Reads, and with that checks, all features: what is wrong is said at once."""
     longest = max(len(library.read(example).array) for example in (*truth.train, *truth.held_out))
+    if given is not None:
+        return given
     if model == "bmn":
         return _MAP
     step = 1 if model == "tcn" else 2 ** (levels - 1)

@@ -51,14 +51,13 @@ class Cutting:
     least: float = 0.5
 
 
-@dataclass(frozen=True)
 class Library:
     """Features of the examples: checked when first read, kept in memory up to ``limit`` bytes."""
 
-    source: Source
-    contract: Contract
-    limit: int = 4 << 30
-    _kept: dict[str, Features] = dataclasses.field(default_factory=dict)
+    def __init__(self, source: Source, contract: Contract, limit: int = 4 << 30) -> None:
+        self.source, self.contract = source, contract
+        self._kept: dict[str, Features] = {}
+        self._room = limit
 
     def read(self, example: Example) -> Features:
         """The features of one example. UsageError, with its name, when they are not what the contract says."""
@@ -71,8 +70,10 @@ class Library:
         except UsageError as error:
             hint = 'extract them again, or say "layout": "CT" in manifest.json where files are (C, T)'
             raise UsageError(f"{name!r}: {error.message}", hint=hint) from error
-        if sum(one.array.nbytes for one in self._kept.values()) + found.array.nbytes <= self.limit:
+        size = 0 if isinstance(found.array, np.memmap) else found.array.nbytes
+        if size <= self._room:
             self._kept[name] = found
+            self._room -= size
         return found
 
 
@@ -86,13 +87,13 @@ def opened(source: Source, examples: Sequence[Example]) -> Library:
 
 
 def rate_and_duration(contract: Contract, features: Features, example: Example) -> tuple[float, float]:
-    """Frames a second and seconds, from the annotations first, then from the features."""
-    duration = example.video.duration or features.duration
+    """Frames a second and seconds: what the features say of their video, else the annotations, else what rows cover."""
+    duration = features.duration or example.video.duration
     covered = timing.frames(contract, len(features.array))
     if contract.fps != "native":
         rate = float(contract.fps)
-    elif example.video.fps or features.fps:
-        rate = float(example.video.fps or features.fps or 0.0)
+    elif features.fps or example.video.fps:
+        rate = float(features.fps or example.video.fps or 0.0)
     elif duration:
         rate = covered / duration
     else:
@@ -105,17 +106,9 @@ def rate_and_duration(contract: Contract, features: Features, example: Example) 
 
 def in_rows(contract: Contract, settings: Settings, features: Features, example: Example) -> Floats:
     """The true segments (N, 2) in rows of the sequence the network reads."""
-    seconds = np.stack([example.video.start, example.video.end], axis=1)
-    centres = features.centres
-    if settings.resize == "none" and centres is not None and len(centres) > 1:
-        at = np.interp(seconds, centres, np.arange(len(centres), dtype=np.float64))
-        before, after = np.minimum(seconds - centres[0], 0), np.maximum(seconds - centres[-1], 0)
-        found: Floats = at + before / (centres[1] - centres[0]) + after / (centres[-1] - centres[-2])
-        return found
     rate, duration = rate_and_duration(contract, features, example)
-    clock = timing.clock(contract, settings, len(features.array), duration, rate)
-    rows: Floats = (seconds * clock.rate - clock.offset) / clock.step
-    return rows
+    clock = timing.clock(contract, settings, len(features.array), duration, rate, features.centres)
+    return clock.rows(np.stack([example.video.start, example.video.end], axis=1))
 
 
 def cut(
@@ -201,10 +194,10 @@ class SequenceData:
         found = self.library.read(example)
         segments = in_rows(self.library.contract, self.settings, found, example)
         fixed = self.settings.resize != "none"
-        whole = torch.from_numpy(np.asarray(found.array)).T if not fixed else self._resized(found)
-        first, last, kept, inside = cut(whole.shape[1], segments, self.cutting, self._reach, None if fixed else rng)
+        length = self.settings.length if fixed else len(found.array)
+        first, last, kept, inside = cut(length, segments, self.cutting, self._reach, None if fixed else rng)
+        # A copy: what is mapped from a file must not be written to, and only the piece is to be read.
+        rows = torch.from_numpy(np.array(found.array if fixed else found.array[first:last])).T
+        features = timing.resize(rows, self.settings) if fixed else rows
         labels = torch.tensor([self.numbers[example.video.labels[index]] for index in kept], dtype=torch.int64)
-        return whole[:, first:last].contiguous(), torch.from_numpy(inside).float(), labels
-
-    def _resized(self, found: Features) -> Tensor:
-        return timing.resize(torch.from_numpy(np.array(found.array)).T, self.settings)
+        return features, torch.from_numpy(inside).float(), labels

@@ -40,6 +40,17 @@ class Clock:
         cut: np.ndarray[Any, Any] = np.clip(found, np.float32(0), np.float32(self.duration))
         return cut
 
+    def rows(self, seconds: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """float64 seconds of any shape → float64 rows: the inverse of ``seconds``, but nothing is cut."""
+        wanted = np.asarray(seconds, np.float64)
+        frames = wanted * self.rate
+        if self.shown is not None:
+            known, centres = self.shown
+            frames = np.interp(wanted, centres, known)
+            frames += (np.minimum(wanted - centres[0], 0) + np.maximum(wanted - centres[-1], 0)) * self.rate
+        found: np.ndarray[Any, np.dtype[np.float64]] = (frames - self.offset) / self.step
+        return found
+
     def _interpolated(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Seconds between the rows' own; before the first and behind the last, time goes on at the average rate."""
         assert self.shown is not None
