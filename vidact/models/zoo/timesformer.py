@@ -22,6 +22,7 @@ def _timesformer(name: str, source: str, scores: Scores | None, mark: str, notes
         std=(0.225, 0.225, 0.225),
         labels=(),
         classes=CLASSES["kinetics400"],
+        average="logits",  # the authors' network gives logits to their test, which adds up the views
         feature_dimension=768,
         licence="CC-BY-NC-4.0",
         published=None if scores is None else Published(*scores, protocols.told(protocol), "TimeSformer README"),
