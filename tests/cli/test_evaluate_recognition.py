@@ -109,6 +109,14 @@ def test_what_is_not_counted_is_said(vidact: Vidact, tmp_path: Path, run: Path) 
     assert "2 videos of the run have no label in the truth (first: b.mp4) and are not counted." in done.err
 
 
+def test_labels_the_model_knows_but_never_gave_are_wrong_and_no_mistake(
+    vidact: Vidact, tmp_path: Path, run: Path
+) -> None:
+    for text in ("a.mp4 shake\n", "a.mp4 7\n"):
+        facts = judged(vidact, run, "--truth", truth(tmp_path, text, "t.txt"))
+        assert (facts["top1"], facts["top5"]) == (0.0, 0.0)
+
+
 def test_many_classes_are_shown_by_their_confusions(vidact: Vidact, tmp_path: Path, run: Path) -> None:
     small = vidact("evaluate", "recognition", run, "--truth", truth(tmp_path, BY_NAME))
     assert "1 pan-left\t1\t0\t0" in small.out
@@ -121,12 +129,12 @@ def test_many_classes_are_shown_by_their_confusions(vidact: Vidact, tmp_path: Pa
 
 
 def test_errors_name_what_is_wrong(vidact: Vidact, tmp_path: Path, run: Path) -> None:
-    listed = truth(tmp_path, "a.mp4 7\n", "numbers.txt")
+    listed = truth(tmp_path, "a.mp4 700\n", "numbers.txt")
     labels = truth(tmp_path, "static\npan-left\n", "labels.txt")
     for arguments, said in (
         ((run, "--truth", truth(tmp_path, "z.mp4 static\n", "z.txt")), "none of the run's 4 videos"),
-        ((run, "--truth", listed), "no label of the truth is one of the run's: '7'"),
-        ((run, "--truth", listed, "--labels", labels), "the class number 7, the labels end at 1"),
+        ((run, "--truth", listed), "no label of the truth is one of the run's: '700'"),
+        ((run, "--truth", listed, "--labels", labels), "the class number 700, the labels end at 1"),
         ((run_of(tmp_path / "l", [("a", 0.0, 1.0, "x", 1.0)]), "--truth", listed), "is a run of `vidact localize`"),
         ((run, "--truth", tmp_path / "none.csv"), "cannot be read"),
     ):

@@ -33,14 +33,17 @@ if TYPE_CHECKING:
 def work(command: str, given: Mapping[str, Any], then: Callable[[], None] = lambda: None) -> None:
     """Make a run of the options ``given``, by their names; ``then`` runs once the folder is closed.
 
-    An option is called like the field of ``Request`` it fills. Leaves with the exit code unless all is done.
+    An option is called like the field of ``Request`` it fills; ``listed`` are paths a list named already. Leaves with
+    the exit code unless all is done.
     """
     from vidact.engine.request import Request
 
     stop = Stop(given["max_runtime"])
     paths = given["paths"] or ()
     inputs, listed = _inputs(paths)
+    listed += given.get("listed", ())
     named = {field.name: given[field.name] for field in dataclasses.fields(Request) if field.name in given}
+    named.pop("listed", None)
     named |= {name: tuple(value or ()) for name, value in named.items() if name == "backbone_checkpoint"}
     request = Request(tuple(inputs), tuple(listed), given["output"], command, **named)
     dry_run = given["dry_run"]

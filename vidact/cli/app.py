@@ -14,6 +14,7 @@ from vidact.cli import _errors
 from vidact.cli._output import prepare_streams
 from vidact.cli.classify import classify
 from vidact.cli.evaluate_localization import localization
+from vidact.cli.evaluate_protocol import protocol
 from vidact.cli.evaluate_recognition import recognition
 from vidact.cli.features import features
 from vidact.cli.localize import localize
@@ -78,6 +79,7 @@ _add(train, recognizer, "train", "recognizer")
 _add(train, localizer, "train", "localizer")
 _add(evaluate, localization, "evaluate", "localization")
 _add(evaluate, recognition, "evaluate", "recognition")
+_add(evaluate, protocol, "evaluate", "protocol")
 app.add_typer(models, name="models")
 app.add_typer(train, name="train")
 app.add_typer(evaluate, name="evaluate")

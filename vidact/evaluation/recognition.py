@@ -14,6 +14,7 @@ import numpy as np
 
 from vidact.errors import UsageError
 from vidact.evaluation.matching import Matching, match
+from vidact.models import zoo
 from vidact.store.labelled import Labelled
 from vidact.store.reader import Reader
 
@@ -93,7 +94,7 @@ def judge(answers: Answers, truth: Labelled, names: Sequence[str] | None = None)
     for video, keys in found.items():
         shown |= {key: label for key, (_, label) in zip(keys, answers.best[video], strict=True)}
     shown |= {folded(name): name for name in names or ()}
-    _agree(wanted, found, shown)
+    _agree(answers, wanted, found, shown, numbers)
     return _count(answers, matching, wanted, found, shown)
 
 
@@ -124,15 +125,26 @@ def _found(row: tuple[int | None, str], names: Sequence[str] | None, numbers: bo
     return folded(label)
 
 
-def _agree(wanted: dict[str, str], found: dict[str, list[str]], shown: dict[str, str]) -> None:
-    predicted = {key for keys in found.values() for key in keys}
-    if predicted and not predicted.intersection(wanted.values()):
-        mine, theirs = (sorted(shown.get(key, key) for key in keys)[:3] for keys in (predicted, set(wanted.values())))
-        raise UsageError(
-            f"no label of the truth is one of the run's: {', '.join(map(repr, theirs))} and "
-            f"{', '.join(map(repr, mine))}",
-            hint="give the names in the order of their numbers with --labels FILE, or the truth of the same classes",
-        )
+def _agree(
+    answers: Answers, wanted: dict[str, str], found: dict[str, list[str]], shown: dict[str, str], numbers: bool
+) -> None:
+    """UsageError when no label of the truth is one the model could have given."""
+    possible = {key for keys in found.values() for key in keys}
+    if not possible or possible.intersection(wanted.values()):
+        return
+    entry = zoo.ENTRIES.get(answers.settings["model"])
+    nameless = all(label == f"class {number}" for rows in answers.best.values() for number, label in rows)
+    if numbers:
+        possible = {str(number) for number in range(entry.spec.classes)} if entry else possible
+    elif entry and not nameless:
+        possible = set(map(folded, entry.described().labels)) or possible
+    if possible.intersection(wanted.values()):
+        return
+    mine, theirs = (sorted(shown.get(key, key) for key in keys)[:3] for keys in (possible, set(wanted.values())))
+    raise UsageError(
+        f"no label of the truth is one of the run's: {', '.join(map(repr, theirs))} and {', '.join(map(repr, mine))}",
+        hint="give the names in the order of their numbers with --labels FILE, or the truth of the same classes",
+    )
 
 
 def _count(
