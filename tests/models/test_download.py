@@ -98,6 +98,16 @@ def test_more_on_disk_than_the_server_has(site: Site, tmp_path: Path) -> None:
     assert get(one).read_bytes() == BODY[:1000]
 
 
+@pytest.mark.parametrize("digits", [SHA256[:8], SHA256[1:9]])
+def test_the_digits_in_a_name_are_compared(site: Site, tmp_path: Path, digits: str) -> None:
+    one = wanted(site, tmp_path, sha256=digits)
+    if SHA256.startswith(digits):
+        assert get(one).read_bytes() == BODY
+        return
+    with pytest.raises(ModelError, match=f"expected {digits}"):
+        get(one)
+
+
 def test_a_wrong_hash_leaves_nothing(site: Site, tmp_path: Path) -> None:
     one = wanted(site, tmp_path, sha256="0" * 64)
     with pytest.raises(ModelError, match=f"SHA-256 is {SHA256}, expected 000"):

@@ -57,6 +57,20 @@ def test_labels_fit(entry: zoo.Entry) -> None:
     assert len(entry.described().labels) == entry.spec.classes
 
 
+def test_what_a_name_holds_of_a_hash_is_known() -> None:
+    named = {name: entry.sha256 for name, entry in zoo.ENTRIES.items()}
+    assert named["swin3d-t.k400-torchvision"] == "7615ae03"
+    assert named["slowfast-r50-8x8.k400-mmaction2"] == "1cb6dfc8"
+    assert named["slowfast-r50-8x8.k400"] == ""
+
+
+def test_classes_in_an_unknown_order_have_no_names() -> None:
+    for name in ("mvit-b-32x3.k600-pyslowfast", "timesformer-b16.k600", "r3d-50.k700", "i3d.charades"):
+        entry = zoo.ENTRIES[name]
+        assert (entry.labels, entry.described().labels) == ("", ())
+        assert "--labels" in entry.spec.notes
+
+
 def test_every_network_is_in_the_zoo_and_in_its_module() -> None:
     known = {entry.spec.architecture for entry in zoo.ENTRIES.values()}
     ours = {name for name in NETWORKS if not name.startswith(("attention-r3d", "r3d-plain"))}

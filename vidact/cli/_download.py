@@ -62,8 +62,10 @@ def _fetch(out: Output, entry: Weights[Any]) -> Path:
 def _checked(entry: Weights[Any], file: Path) -> str:
     from vidact.models import cache
 
-    if entry.sha256:
+    if len(entry.sha256) == 64:
         return "It is the published file (SHA-256)."
+    if entry.sha256:
+        return f"Its SHA-256 begins with {entry.sha256}, as its name says."
     return f"Its SHA-256 is {cache.note(file).get('sha256')}; none is published to compare it with."
 
 

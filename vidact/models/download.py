@@ -44,7 +44,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A file to get: ``urls`` in the order to try, where it goes, and what is known of it (empty and 0: nothing)."""
+    """A file to get: ``urls`` in the order to try, where it goes, and what is known of it (empty and 0: nothing).
+
+    ``sha256`` may be its first digits alone.
+    """
 
     urls: Sequence[str]
     target: Path
@@ -116,7 +119,7 @@ def _from(url: str, wanted: Wanted, progress: Progress, wait: float) -> Path:
     else:
         raise _Refused(f"given up after {TRIES} tries ({last})")
     found = file_hash(part.path)
-    if wanted.sha256 and found != wanted.sha256:
+    if not found.startswith(wanted.sha256):
         part.drop()
         raise _Refused(f"its SHA-256 is {found}, expected {wanted.sha256}; it was thrown away")
     part.finish({"url": _shown(url), "sha256": found, "size": part.length(), **part.validator()})

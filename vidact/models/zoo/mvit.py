@@ -15,6 +15,7 @@ _mma = partial(
 
 ENTRIES = (
     _ptv("mvit-b-16x4.k400", "kinetics/MVIT_B_16x4.pyth", (78.85, 93.85), frames=16, stride=4),
+    _psf("mvit-b-16x4.k400-pyslowfast", "", (78.4, 93.5), frames=16, stride=4),
     _psf("mvit-b-32x3.k400-pyslowfast", "model_zoo/mvit/k400.pyth", (80.4, 94.8), frames=32, stride=3),
     _psf(
         "mvit-b-32x3.k600-pyslowfast",
@@ -23,6 +24,7 @@ ENTRIES = (
         frames=32,
         stride=3,
         labels="kinetics600",
+        ordered=False,
     ),
     _ptv("mvit-b-32x3.k400", "kinetics/MVIT_B_32x3_f294077834.pyth", (80.30, 94.69), frames=32, stride=3),
     _psf(
@@ -48,6 +50,14 @@ ENTRIES = (
         (80.6, 94.7),
         frames=16,
         stride=4,
+    ),
+    _mma(
+        "mvitv2-s-16x4.k400-converted-mmaction2",
+        "mvit/converted/mvit-small-p244_16x4x1_kinetics400-rgb_20221021-9ebaaeed.pth",
+        (81.1, 94.7),
+        frames=16,
+        stride=4,
+        notes="PySlowFast's weights under mmaction2's names.",
     ),
     _mma(
         "mvitv2-s-16x4.k400-maskfeat-mmaction2",

@@ -91,9 +91,9 @@ def _from_folders(protocol: Protocol) -> Protocol:
     return replace(protocol, rule="frame-folders", style="pyslowfast-pyav", stride=1, clips=1, fps=None)
 
 
-def timesformer() -> Protocol:
+def timesformer(frames: int = 8, stride: int = 32, size: int = 224) -> Protocol:
     """TimeSformer's own repository: one window from the start of the video, three crops."""
-    return Protocol("timesformer", "pyslowfast-pyav", 8, 32, 1, 3, 224, (224, 224), FPS)
+    return Protocol("timesformer", "pyslowfast-pyav", frames, stride, 1, 3, size, (size, size), FPS)
 
 
 def videomae(stride: int, views: str, *, segments: bool = False) -> Protocol:

@@ -5,6 +5,8 @@ Sizes are those of the published test; ``file`` is the end of the address the we
 
 from __future__ import annotations
 
+import re
+
 from vidact.models.zoo import protocols
 from vidact.models.zoo.entry import Entry
 from vidact.records import Flow, Geometry, Protocol, Published, Sampling, Spec
@@ -25,6 +27,15 @@ _MMACTION_MARK = r"(backbone|cls_head)\."
 
 _GREY_MEAN, _GREY_STD = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+UNORDERED = "The order of its classes is not published, so they have no names; --labels FILE gives them."
+
+
+def fingerprint(file: str) -> str:
+    """The first digits of a file's SHA-256, where its publisher ends names with them (mmaction2, torchvision)."""
+    found = re.search(r"-([0-9a-f]{8})\.pth$", file)
+    return found[1] if found else ""
 
 
 def architecture(name: str) -> str:
@@ -79,11 +90,14 @@ def pyslowfast(
     family: str,
     mark: str = r"s1\.pathway0_stem\.",
     offset: bool = False,
+    ordered: bool = True,
 ) -> Entry:
-    """Weights of PySlowFast's model zoo; its ``.pkl`` files are Caffe2's and have to be converted first.
+    """Weights of PySlowFast's model zoo; its first ``.pkl`` files are Caffe2's and have to be converted.
 
-    ``offset`` as in ``protocols.pyslowfast``.
+    ``offset`` as in ``protocols.pyslowfast``; ``ordered``: the order of the classes is known. Without ``file`` it is
+    one on Google Drive.
     """
+    caffe2 = file.startswith("model_zoo/kinetics400/") and file.endswith(".pkl")
     folders = labels == "something_v2"
     protocol = protocols.pyslowfast(frames, stride, views, size=size, offset=offset, frame_folders=folders)
     spec = Spec(
@@ -99,10 +113,12 @@ def pyslowfast(
         licence="Apache-2.0",
         published=Published(*scores, protocols.told(protocol), "PySlowFast model zoo"),
         protocol=protocol,
-        notes="A Caffe2 file: `vidact models convert` makes it usable." if file.endswith(".pkl") else "",
+        notes="A Caffe2 file: `vidact models convert` makes it usable." if caffe2 else "" if ordered else UNORDERED,
     )
-    source = f"https://dl.fbaipublicfiles.com/pyslowfast/{file}"
-    return Entry(spec, family, source, sha256="", size=0, labels=labels, mark=mark)
+    source = f"https://dl.fbaipublicfiles.com/pyslowfast/{file}" if file else ""
+    where = "" if file else "on Google Drive, linked from MODEL_ZOO.md of github.com/facebookresearch/SlowFast"
+    named = labels if ordered else ""
+    return Entry(spec, family, source, sha256="", size=0, labels=named, mark=mark, where=where)
 
 
 def mmaction(
@@ -146,4 +162,4 @@ def mmaction(
     )
     whole = not file or file.startswith("https://")
     source = file if whole else f"https://download.openmmlab.com/mmaction/v1.0/recognition/{file}"
-    return Entry(spec, family, source, sha256="", size=0, labels=labels, mark=_MMACTION_MARK)
+    return Entry(spec, family, source, sha256=fingerprint(source), size=0, labels=labels, mark=_MMACTION_MARK)

@@ -9,6 +9,7 @@ from vidact.models.zoo.publishers import mmaction, pyslowfast, pytorchvideo
 _ptv = partial(pytorchvideo, family="SlowFast", stride=2, features=2304)
 _psf = partial(pyslowfast, family="SlowFast", stride=2, features=2304)
 _mma = partial(mmaction, family="SlowFast", frames=32, stride=2, features=2304)
+_MULTIGRID = "pyslowfast/model_zoo/multigrid/model_zoo/"
 
 ENTRIES = (
     _ptv("slowfast-r50-8x8.k400", "kinetics/SLOWFAST_8x8_R50.pyth", (76.94, 92.69), frames=32),
@@ -21,6 +22,18 @@ ENTRIES = (
         views="1x3",
     ),
     _psf("slowfast-r50-8x8.k400-pyslowfast", "model_zoo/kinetics400/SLOWFAST_8x8_R50.pkl", (77.0, 92.6), frames=32),
+    _psf(
+        "slowfast-r50-8x8.k400-stepwise-pyslowfast",
+        _MULTIGRID + "Kinetics/SLOWFAST_8x8_R50_stepwise.pkl",
+        (76.8, 92.7),
+        frames=32,
+    ),
+    _psf(
+        "slowfast-r50-8x8.k400-multigrid-pyslowfast",
+        _MULTIGRID + "Kinetics/SLOWFAST_8x8_R50_stepwise_multigrid.pkl",
+        (76.6, 92.7),
+        frames=32,
+    ),
     _mma(
         "slowfast-r50-8x8.k400-mmaction2",
         "slowfast/slowfast_r50_8xb8-8x8x1-256e_kinetics400-rgb/"
@@ -37,8 +50,16 @@ ENTRIES = (
     ),
     _psf(
         "slowfast-r50-16x8.ssv2-pyslowfast",
-        "pyslowfast/model_zoo/multigrid/model_zoo/SSv2/SLOWFAST_16x8_R50.pkl",
+        _MULTIGRID + "SSv2/SLOWFAST_16x8_R50.pkl",
         (63.0, 88.5),
+        frames=64,
+        labels="something_v2",
+        views="1x3",
+    ),
+    _psf(
+        "slowfast-r50-16x8.ssv2-multigrid-pyslowfast",
+        _MULTIGRID + "SSv2/SLOWFAST_16x8_R50_multigrid.pkl",
+        (63.5, 88.7),
         frames=64,
         labels="something_v2",
         views="1x3",

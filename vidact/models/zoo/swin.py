@@ -6,7 +6,7 @@ from functools import partial
 
 from vidact.models.zoo import protocols
 from vidact.models.zoo.entry import Entry
-from vidact.models.zoo.publishers import CLASSES, Scores, mmaction
+from vidact.models.zoo.publishers import CLASSES, Scores, fingerprint, mmaction
 from vidact.records import Geometry, Protocol, Published, Sampling, Spec
 
 _STORAGE = "https://github.com/SwinTransformer/storage/releases/download/v1.0.4/"
@@ -47,7 +47,7 @@ def _swin(
         protocol=protocol,
         notes=notes,
     )
-    return Entry(spec, "Video Swin", source, sha256="", size=0, labels=labels, mark=mark)
+    return Entry(spec, "Video Swin", source, sha256=fingerprint(source), size=0, labels=labels, mark=mark)
 
 
 def _authors(name: str, file: str, scores: Scores, features: int, labels: str = "kinetics400") -> Entry:

@@ -4,24 +4,36 @@ from __future__ import annotations
 
 from vidact.models.zoo import protocols
 from vidact.models.zoo.entry import Entry
-from vidact.models.zoo.publishers import CLASSES, Scores, mmaction
+from vidact.models.zoo.publishers import CLASSES, UNORDERED, Scores, mmaction
 from vidact.records import Geometry, Published, Sampling, Spec
 
 _HUB_MARK = r"timesformer\.embeddings\."
 _ORIGINAL_MARK = r"(^|\.)patch_embed\.proj\."
 
 
-def _timesformer(name: str, source: str, scores: Scores | None, mark: str, notes: str = "") -> Entry:
-    protocol = protocols.hub_ends(8) if mark == _HUB_MARK else protocols.timesformer()
+def _timesformer(
+    name: str,
+    source: str,
+    scores: Scores | None,
+    mark: str = _ORIGINAL_MARK,
+    *,
+    frames: int = 8,
+    stride: int = 32,
+    size: int = 224,
+    classes: str = "kinetics400",
+    labels: str = "kinetics400",
+    notes: str = "",
+) -> Entry:
+    protocol = protocols.hub_ends(frames) if mark == _HUB_MARK else protocols.timesformer(frames, stride, size)
     spec = Spec(
         name=name,
         architecture=name.partition(".")[0],
-        sampling=Sampling(frames=8, stride=32, fps=30.0),
-        geometry=Geometry(size=(224, 224), short_side=224),
+        sampling=Sampling(frames=frames, stride=stride, fps=30.0),
+        geometry=Geometry(size=(size, size), short_side=size),
         mean=(0.45, 0.45, 0.45),
         std=(0.225, 0.225, 0.225),
         labels=(),
-        classes=CLASSES["kinetics400"],
+        classes=CLASSES[classes],
         average="logits",  # the authors' network gives logits to their test, which adds up the views
         feature_dimension=768,
         licence="CC-BY-NC-4.0",
@@ -29,7 +41,7 @@ def _timesformer(name: str, source: str, scores: Scores | None, mark: str, notes
         protocol=protocol,
         notes=notes,
     )
-    return Entry(spec, "TimeSformer", source, sha256="", size=0, labels="kinetics400", mark=mark)
+    return Entry(spec, "TimeSformer", source, sha256="", size=0, labels=labels, mark=mark)
 
 
 def _mmaction(name: str, kind: str, stamp: str, scores: Scores) -> Entry:
@@ -50,14 +62,52 @@ def _mmaction(name: str, kind: str, stamp: str, scores: Scores) -> Entry:
     )
 
 
+def _k600(name: str, file: str, scores: Scores, *, frames: int = 8, stride: int = 32, size: int = 224) -> Entry:
+    source = f"{_SHARED}{file}?dl=1"
+    return _timesformer(
+        name, source, scores, frames=frames, stride=stride, size=size, classes="kinetics600", labels="", notes=UNORDERED
+    )
+
+
+_SHARED = "https://www.dropbox.com/s/"
 _NONE = "The authors publish the recipe, no file."
 
 ENTRIES = (
     _timesformer(
         "timesformer-b16.k400",
-        "https://www.dropbox.com/s/g5t24we9gl5yk88/TimeSformer_divST_8x32_224_K400.pyth?dl=1",
+        _SHARED + "g5t24we9gl5yk88/TimeSformer_divST_8x32_224_K400.pyth?dl=1",
         (77.9, 93.2),
-        _ORIGINAL_MARK,
+    ),
+    _timesformer(
+        "timesformer-b16.k400-16x448",
+        _SHARED + "6f0x172lpqy3oxt/TimeSformer_divST_16x16_448_K400.pyth?dl=1",
+        (79.6, 94.0),
+        frames=16,
+        stride=16,
+        size=448,
+    ),
+    _timesformer(
+        "timesformer-b16.k400-96x224",
+        _SHARED + "r1iuxahif3sgimo/TimeSformer_divST_96x4_224_K400.pyth?dl=1",
+        (80.6, 94.7),
+        frames=96,
+        stride=4,
+    ),
+    _k600("timesformer-b16.k600", "4h2qt41m2z3aqrb/TimeSformer_divST_8x32_224_K600.pyth", (79.1, 94.4)),
+    _k600(
+        "timesformer-b16.k600-16x448",
+        "ft1e92g2vhvxecv/TimeSformer_divST_16x16_448_K600.pyth",
+        (81.8, 95.8),
+        frames=16,
+        stride=16,
+        size=448,
+    ),
+    _k600(
+        "timesformer-b16.k600-96x224",
+        "857rx6xeclxfhdg/TimeSformer_divST_96x4_224_K600.pyth",
+        (82.2, 95.6),
+        frames=96,
+        stride=4,
     ),
     _timesformer(
         "timesformer-b16.k400-hub",
@@ -66,8 +116,8 @@ ENTRIES = (
         _HUB_MARK,
     ),
     _mmaction("timesformer-b16.k400-mmaction2", "divST", "20220815-a4d0d01f", (77.69, 93.45)),
-    _timesformer("timesformer-b16-joint.k400", "", None, _ORIGINAL_MARK, _NONE),
+    _timesformer("timesformer-b16-joint.k400", "", None, notes=_NONE),
     _mmaction("timesformer-b16-joint.k400-mmaction2", "jointST", "20220815-8022d1c0", (76.95, 93.28)),
-    _timesformer("timesformer-b16-space.k400", "", None, _ORIGINAL_MARK, _NONE),
+    _timesformer("timesformer-b16-space.k400", "", None, notes=_NONE),
     _mmaction("timesformer-b16-space.k400-mmaction2", "spaceOnly", "20220815-78f05367", (76.93, 92.88)),
 )

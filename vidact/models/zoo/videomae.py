@@ -56,7 +56,7 @@ def _hub(name: str, repository: str, features: int, *, labels: str = "kinetics40
     return _entry(name, source, None, features=features, mark=_HUB_MARK, labels=labels, stride=stride)
 
 
-def _second(name: str, file: str, top1: float, features: int) -> Entry:
+def _second(name: str, file: str, top1: float, features: int, *, labels: str = "kinetics710_videomaev2") -> Entry:
     source = f"https://huggingface.co/OpenGVLab/VideoMAE2/resolve/main/distill/{file}" if file else ""
     where = "" if file else "the authors give it to those who ask with the form at github.com/OpenGVLab/VideoMAEv2"
     return _entry(
@@ -65,7 +65,7 @@ def _second(name: str, file: str, top1: float, features: int) -> Entry:
         (top1, None),
         features=features,
         mark=_ORIGINAL_MARK,
-        labels="kinetics710_videomaev2",
+        labels=labels,
         where=where,
     )
 
@@ -88,6 +88,14 @@ ENTRIES = (
         "videomae-b16.k400-original",
         "",
         (81.5, 95.1),
+        features=768,
+        mark=_ORIGINAL_MARK,
+        where=_DRIVE,
+    ),
+    _entry(
+        "videomae-b16.k400-800-original",
+        "",
+        (80.0, 94.4),
         features=768,
         mark=_ORIGINAL_MARK,
         where=_DRIVE,
@@ -118,4 +126,5 @@ ENTRIES = (
     _second("videomae2-s16.k710", "vit_s_k710_dl_from_giant.pth", 77.6, 384),
     _second("videomae2-b16.k710", "vit_b_k710_dl_from_giant.pth", 81.5, 768),
     _second("videomae2-g14.k710", "", 83.8, 1408),
+    _second("videomae2-g14.k400", "", 88.4, 1408, labels="kinetics400"),
 )
