@@ -31,6 +31,7 @@ Vidact = Callable[..., Result]
 def vidact(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Vidact:
     """Run ``vidact ARGUMENTS`` in an empty folder, through ``main`` and its one try."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("vidact.cli.app._leave", sys.exit)  # other tests of this process may have loaded Ray
     for name in ("DEVICE", "DECODER", "ADDRESS", "DEBUG"):
         monkeypatch.delenv(f"VIDACT_{name}", raising=False)
 

@@ -174,3 +174,17 @@ def test_closed_streams_are_no_error(tmp_path: Path) -> None:
     for closed in (">&-", "2>&-", ">&- 2>&- <&-"):
         done = subprocess.run(["bash", "-c", f"{called} {closed}"], capture_output=True, text=True, check=False)
         assert done.returncode == 0, (closed, done.stderr)
+
+
+def test_behind_a_run_the_interpreter_is_not_taken_down(tmp_path: Path) -> None:
+    code = (
+        "import atexit, os, sys, types\n"
+        "from vidact.cli.app import main\n"
+        "sys.modules['ray'] = types.ModuleType('ray')\n"
+        "atexit.register(os.abort)\n"
+        "sys.argv = ['vidact', *sys.argv[1:]]\n"
+        "main()\n"
+    )
+    for arguments, ending in ((["--version"], 0), (["show", "nowhere"], 4)):
+        done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, cwd=tmp_path)
+        assert (done.returncode, bool(done.stdout), bool(done.stderr)) == (ending, ending == 0, ending != 0)

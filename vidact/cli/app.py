@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Annotated, NoReturn
 
@@ -98,4 +100,15 @@ def main() -> NoReturn:
         code = _errors.report(stop.__context__)
     except BaseException as error:  # whatever happened: the one place where it becomes an exit code
         code = _errors.report(error)
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process. Behind a run, at once: a thread of Ray's that comes back while the interpreter is taken down
+    aborts the process, seldom, and after all its work. The pool has ended whatever was to be ended."""
+    if "ray" in sys.modules:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
     sys.exit(code)
