@@ -142,7 +142,7 @@ def test_the_published_protocol_brings_its_own_views(folder: Path, checkpoint: s
     assert rows["end"].tolist() == pytest.approx([5, 16 / 12, 5])
     assert not rows["padded"].any() and done["sub/b.mp4"].details["padded"].all()
     assert manifest.load_run(out)["frozen"]["protocol"] == "paper"
-    with pytest.raises(RunError, match="protocol: paper → clips"):
+    with pytest.raises(RunError, match='protocol: "paper" → "clips"'):
         prepare(Request((str(folder),), checkpoint=checkpoint, out=out))
 
 

@@ -36,6 +36,9 @@ LONGEST_SECONDS = 1200.0
 WINDOW = 16
 """Pictures of one call."""
 
+WINDOW_BYTES = 64 << 20
+"""Bytes of one call's pictures: at native size, sixteen of a 4K video would be 400 MB."""
+
 WINDOW_ROWS = 128
 """Rows one call may have to decode, so that a call is a matter of seconds, whatever the resolution."""
 
@@ -68,7 +71,9 @@ def pictures(index: Index, plan: Plan, needed: NDArray[np.int64], threads: int) 
     """
     try:
         reader = _open(index, plan, threads)
-        for window in _windows(needed):
+        height, width = plan.decoded
+        most = max(1, min(WINDOW, WINDOW_BYTES // (height * width * 3)))
+        for window in _windows(needed, most):
             yield None
             batch = reader.get_batch(window).asnumpy()
             yield from zip(window.tolist(), batch, strict=True)
@@ -93,10 +98,10 @@ def _open(index: Index, plan: Plan, threads: int) -> Any:
     return reader
 
 
-def _windows(needed: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+def _windows(needed: NDArray[np.int64], most: int) -> Iterator[NDArray[np.int64]]:
     at = 0
     while at < len(needed):
         near = int(np.searchsorted(needed, needed[at] + WINDOW_ROWS))
-        end = min(at + WINDOW, near)
+        end = min(at + most, near)
         yield needed[at:end]
         at = end
