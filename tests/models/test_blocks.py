@@ -65,6 +65,13 @@ def test_a_smaller_picture_has_one() -> None:
     assert torch.allclose(network.features(clips), clips.mean(dim=(2, 3, 4)), atol=1e-6)
 
 
+def test_windows_are_averaged_in_sixteen_bits_too() -> None:
+    network, clips = classifier(score_first=False), torch.randn(2, 4, 3, 8, 9)
+    short = network.to(torch.bfloat16)(clips.to(torch.bfloat16))
+    assert short.dtype == torch.bfloat16
+    assert torch.allclose(short.float(), network.float()(clips), atol=0.02)
+
+
 @pytest.mark.parametrize("score_first", [True, False])
 def test_scores_at_every_position_or_of_the_mean(score_first: bool) -> None:
     network, clips = classifier(score_first), 20 * torch.randn(2, 4, 2, 8, 8)

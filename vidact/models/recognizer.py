@@ -33,6 +33,8 @@ class Recognizer:
                 f"the model cannot be put on {device!r}: {str(error).splitlines()[0]}",
                 hint="choose --device cpu, or free the device",
             ) from error
+        if self.device.type == "cpu" and self.dtype != torch.float32:
+            _channels_last(self.network)
         shape = (1, len(spec.mean), 1, 1, 1)
         # One multiply and one add for "scale to 0..1, subtract the mean, divide by the deviation".
         std = torch.tensor(spec.std, dtype=torch.float64)
@@ -79,3 +81,10 @@ class Recognizer:
         """Normalised clips (B, C, T, H, W) → (B, D), what the classifier head sees; ``pool=False``: (B, D, t, h, w)."""
         found: Tensor = self.network.features(clips.to(self.device, self.dtype), pool=pool)  # type: ignore[operator]
         return found.float()
+
+
+def _channels_last(network: nn.Module) -> None:
+    """Lay out 3-D kernels with channels innermost; maps follow. On CPUs that is faster in 16 bits (not in 32)."""
+    for value in network.parameters():
+        if value.ndim == 5:
+            value.data = value.data.contiguous(memory_format=torch.channels_last_3d)

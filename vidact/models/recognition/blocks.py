@@ -199,7 +199,7 @@ class Head(nn.Module):
         A pathway that sees more frames is averaged to the rate of the slowest.
         """
         frames = min(x.shape[2] for x in maps)
-        return torch.cat([F.avg_pool3d(x, (x.shape[2] // frames, 1, 1)) for x in maps], dim=1)
+        return torch.cat([slid_mean(x, (x.shape[2] // frames, 1, 1), (x.shape[2] // frames, 1, 1)) for x in maps], 1)
 
     def positions(self, pooled: Tensor) -> Tensor:
         """(B, D, t, h, w) → logits (B, t·h·w, classes), time first."""
@@ -245,4 +245,11 @@ class Classifier(nn.Module):
 def window_mean(x: Tensor, window: Triple) -> Tensor:
     """The mean over every window of that size, or over the whole axis where it is shorter."""
     kernel = [min(size, length) for size, length in zip(window, x.shape[2:], strict=True)]
-    return F.avg_pool3d(x, kernel, stride=1)
+    if kernel == list(x.shape[2:]):
+        return x.mean(dim=(2, 3, 4), keepdim=True)
+    return slid_mean(x, (kernel[0], kernel[1], kernel[2]), ONE)
+
+
+def slid_mean(x: Tensor, kernel: Triple, stride: Triple) -> Tensor:
+    """The mean over windows, computed in float32: torch averages no shorter numbers on CPUs."""
+    return F.avg_pool3d(x.float(), kernel, stride).to(x.dtype)
