@@ -12,6 +12,8 @@ from cli.conftest import Vidact
 from media import make
 from models.golden import Record
 
+from vidact.engine.request import Request
+from vidact.engine.run import prepare
 from vidact.models.weights import write_checkpoint
 from vidact.models.zoo import ENTRIES
 from vidact.records import Geometry
@@ -87,3 +89,19 @@ def test_a_part_without_a_file_is_named(vidact: Vidact, files: dict[str, Path], 
     assert FLOW in done.err and "--backbone-checkpoint" in done.err
     both = vidact("classify", video, "--model", NAME, "--backbone-checkpoint", given, "--checkpoint", files[RGB])
     assert both.code == 2
+
+
+def test_a_localizer_reads_what_two_streams_make(tmp_path: Path) -> None:
+    video = make(tmp_path / "a.mp4", frames=5)
+    files = {name: tmp_path / f"{name}.safetensors" for name in ENTRIES["two-stream-i3d.k400"].spec.streams}
+    for name, file in files.items():
+        write_checkpoint(file, {}, ENTRIES[name].described())
+    parts = tuple(f"{name}={file}" for name, file in files.items())
+    request = Request(
+        (str(video),), command="features", model="actionformer.thumos14-i3d", backbone_checkpoint=parts, workers=0
+    )
+    made = prepare(request).choice
+    assert made.name == "two-stream-i3d.k400" and made.contract is not None
+    contract = made.contract
+    assert (contract.fps, contract.window, contract.stride, contract.offset) == ("native", 16, 4, 8.0)
+    assert (contract.dimension, contract.flow, contract.backbone) == (2048, True, made.name)

@@ -14,6 +14,7 @@ import torch
 from media import make, number
 
 from vidact.errors import ModelError, VideoError
+from vidact.models.zoo import ENTRIES
 from vidact.models.zoo import protocols as known
 from vidact.records import Protocol, VideoFacts
 from vidact.video.decode import ClipReader
@@ -245,3 +246,12 @@ def test_ten_crops_are_corners_and_centre_each_with_its_mirror(tmp_path: Path) -
     assert views.shape == (10, 2, 100, 100, 3)
     assert (views[1::2] == views[::2, :, :, ::-1]).all()
     assert (views[0, :, 20:, 60:] == views[6, :, :80, :40]).all()
+
+
+def test_stacks_of_flow_reach_from_the_first_frame_to_the_last() -> None:
+    protocol = ENTRIES["tsn-r50-flow.k400-mmaction2"].spec.protocol
+    assert protocol is not None and protocol.frames == 25
+    timing = Timing(300, np.arange(300), Fraction(1, 30), Header())
+    found = clips(timing, protocol)[0].tolist()
+    assert found[:4] == [0, 12, 24, 37] and found[-1] == 294  # the last field leads from frame 298 to 299
+    assert clips(replace(timing, frames=4), protocol)[0].tolist() == [0] * 25

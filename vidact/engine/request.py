@@ -15,7 +15,7 @@ from vidact.errors import ModelError, UsageError
 from vidact.models import cache, zoo
 from vidact.models.build import Chosen, ChosenLocalizer, describe, describe_localizer
 from vidact.models.zoo import localizers
-from vidact.records import Contract, Spec, VideoFacts
+from vidact.records import Contract, LocalizerSpec, Spec, VideoFacts
 from vidact.store.feature_files import open_features
 from vidact.store.features import differences, refuse, shown
 from vidact.tasks.classify import parse_views, protocol_of
@@ -119,9 +119,11 @@ def _extractor(request: Request, model: str | None) -> Choice:
             raise UsageError(
                 f"{model} says itself at which fps and stride it reads features", hint="leave --fps and --stride out"
             )
-        wanted = describe_localizer(model, None if request.backbone_checkpoint else request.checkpoint)
+        # What its features are needs no file of its own, unless it is the user's.
+        named = localizers.resolve(model or "") if request.checkpoint is None else None
+        wanted = named.spec if named else describe_localizer(model, request.checkpoint).spec
         chosen = _backbone(request, wanted)
-        return Choice(chosen, None, _made(wanted.spec.contract, chosen))
+        return Choice(chosen, None, _made(wanted.contract, chosen))
     chosen = describe(model, _checkpoint(request), None)
     contract = contract_of(chosen.spec, chosen.weights_hash, fps=request.fps, stride=request.stride)
     return Choice(chosen, None, contract)
@@ -136,7 +138,7 @@ def _localizer(request: Request, model: str | None) -> Choice:
         if not (request.inputs or request.listed):
             return Choice(None, chosen, wanted)
     try:
-        backbone = _backbone(request, chosen)
+        backbone = _backbone(request, chosen.spec)
     except ModelError:
         if request.features is None:
             raise
@@ -146,15 +148,15 @@ def _localizer(request: Request, model: str | None) -> Choice:
     return Choice(backbone, chosen, _made(wanted, backbone))
 
 
-def _backbone(request: Request, localizer: ChosenLocalizer) -> Chosen:
+def _backbone(request: Request, localizer: LocalizerSpec) -> Chosen:
     """The recogniser whose features a localizer reads. ModelError when vidact cannot make them."""
-    contract = localizer.spec.contract
+    contract = localizer.contract
     given = _parts(request)
     name = contract.backbone
     entry = zoo.resolve(name)
     if entry is None:
         raise ModelError(
-            f"{localizer.spec.name} reads features vidact does not make: {shown(contract)}",
+            f"{localizer.name} reads features vidact does not make: {shown(contract)}",
             hint="give a folder of them with --features DIR; `vidact models list` names localizers that need none",
         )
     return describe(name, given if entry.spec.streams else given.get(name))

@@ -133,6 +133,13 @@ def _mmaction_segments(timing: Timing, protocol: Protocol) -> Frames:
     return np.stack([middles, begins][: protocol.clips]).astype(np.int64) % timing.frames
 
 
+def _mmaction_stacks(timing: Timing, protocol: Protocol) -> Frames:
+    """One clip, the frames at which stacks of ``stride`` fields of flow begin: the first at the first frame, the last
+    so that it ends with the video, rounded between (halves to even)."""
+    spare = max(timing.frames - 1 - protocol.stride, 0)
+    return np.round(np.linspace(0, spare, protocol.frames)).astype(np.int64)[None]
+
+
 # PySlowFast and what grew out of it
 
 
@@ -364,6 +371,7 @@ RULES: dict[str, Callable[[Timing, Protocol], Frames]] = {
     "mmaction2": _mmaction,
     "mmaction2-rate": _mmaction_rate,
     "mmaction2-segments": _mmaction_segments,
+    "mmaction2-stacks": _mmaction_stacks,
     "pyslowfast": _pyslowfast,
     "pyslowfast-offset": _pyslowfast_offset,
     "pyslowfast-pyav": _pyslowfast_pyav,

@@ -13,6 +13,9 @@ FPS = 30.0
 """Videos are sampled as if they had this rate by the projects that convert rates."""
 
 
+_SEGMENTS = ("mmaction2-segments", "mmaction2-stacks")
+
+
 def views_of(views: str) -> tuple[int, int]:
     """``10x3`` → 10 clips, 3 crops."""
     clips, _, crops = views.partition("x")
@@ -26,7 +29,7 @@ def told(protocol: Protocol) -> str:
         apart = protocol.stride if protocol.rule == "stacks" else protocol.frames
         return f"clips of {protocol.frames} frames, one every {apart}, {protocol.crops} crop of {size}"
     views = f"{protocol.clips}x{protocol.crops} views of {size}"
-    return f"{views}, {protocol.frames} segments" if protocol.rule == "mmaction2-segments" else views
+    return f"{views}, {protocol.frames} segments" if protocol.rule in _SEGMENTS else views
 
 
 def mmaction(

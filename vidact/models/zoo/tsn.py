@@ -5,6 +5,7 @@ Published segments are spread over a whole Kinetics video of ten seconds; the st
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 from vidact.models.zoo import protocols
@@ -69,6 +70,7 @@ ENTRIES = (
         mean=(128 / 255,) * 10,
         std=(128 / 255,) * 10,
         flow=Flow(fields=5),
+        protocol=replace(_test(25, views="1x10", size=224), rule="mmaction2-stacks", stride=5),
         notes="Optical flow, ten channels a segment: x and y of five frames. mmaction2 publishes a recipe, no file.",
     ),
     _tsm(
