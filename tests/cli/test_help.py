@@ -57,7 +57,7 @@ def test_the_variable_of_an_option_is_called_like_the_option(command: str) -> No
 def test_what_destroys_has_no_variable(command: str) -> None:
     for option in options(command):
         assert not option.envvar
-        if option.name == "overwrite":
+        if option.name in ("overwrite", "trust"):
             assert not option.allow_from_autoenv
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from vidact.cli._output import Output
+from vidact.errors import MissingWeights
 
 if TYPE_CHECKING:
     from vidact.models.zoo import Weights
 
+T = TypeVar("T")
 MINUTE = 60.0
 BAR = "{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} {rate_fmt}, {remaining} left"
 COUNT = "{n_fmt} {rate_fmt}"  # where the server does not say how long the file is
@@ -38,8 +40,16 @@ def fetch(out: Output, name: str) -> list[Path]:
     return [_fetch(out, one) for one in cache.streams(entry) or [entry]]
 
 
+def with_weights(out: Output, act: Callable[[], T]) -> T:
+    """What ``act`` returns, with the weights it asks for downloaded: a model's, and perhaps those its features need."""
+    while True:
+        try:
+            return act()
+        except MissingWeights as missing:
+            fetch(out, missing.name)  # they are in the cache then, or it raises
+
+
 def _fetch(out: Output, entry: Weights[Any]) -> Path:
-    from vidact.errors import MissingWeights
     from vidact.models import cache
     from vidact.models.download import download
 

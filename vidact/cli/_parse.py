@@ -76,6 +76,11 @@ def complete_model(incomplete: str) -> list[tuple[str, str]]:
     return [(name, entry.family) for name, entry in sorted(zoo.ENTRIES.items()) if name.startswith(incomplete)]
 
 
+def complete_any(incomplete: str) -> list[tuple[str, str]]:
+    """Names of recognisers and localizers that begin like this."""
+    return [*complete_model(incomplete), *complete_localizer(incomplete)]
+
+
 def complete_localizer(incomplete: str) -> list[tuple[str, str]]:
     """Names of localizers that begin like this, with their architecture; asked for by the shell."""
     from vidact.models.zoo import localizers

@@ -19,10 +19,9 @@ from typing import TYPE_CHECKING, Any, cast
 import typer
 
 from vidact.cli import _errors, _report
-from vidact.cli._download import fetch
+from vidact.cli._download import with_weights
 from vidact.cli._output import Output
 from vidact.cli._progress import Progress
-from vidact.errors import MissingWeights
 
 if TYPE_CHECKING:
     from vidact.engine.request import Request
@@ -58,7 +57,7 @@ def work(command: str, given: Mapping[str, Any], then: Callable[[], None] = lamb
 def _work(out: Output, request: Request, stop: Stop, paths: Sequence[str], *, dry_run: bool, allow_empty: bool) -> int:
     """Find out what there is to do, then say it or do it. Returns the exit code."""
     asked = request.inputs or request.listed or request.features
-    prepared = _prepare(out, request, download=not dry_run) if asked else None
+    prepared = _prepare(out, request, dry_run) if asked else None
     if prepared is None or _nothing(prepared, bool(request.listed)):
         if not allow_empty:
             raise _report.nothing_found(paths, prepared)
@@ -77,17 +76,10 @@ def _work(out: Output, request: Request, stop: Stop, paths: Sequence[str], *, dr
         return stop.code()
 
 
-def _prepare(out: Output, request: Request, *, download: bool) -> Prepared:
-    """``prepare``, with the weights it asks for downloaded: a model, and perhaps the one that makes its features."""
+def _prepare(out: Output, request: Request, dry_run: bool) -> Prepared:
     from vidact.engine.run import prepare
 
-    while True:
-        try:
-            return prepare(request)
-        except MissingWeights as missing:
-            if not download:
-                raise
-            fetch(out, missing.name)  # is in the cache then, or raises
+    return prepare(request) if dry_run else with_weights(out, lambda: prepare(request))
 
 
 def _inputs(paths: Sequence[str]) -> tuple[list[str], list[str | bytes]]:

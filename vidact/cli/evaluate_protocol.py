@@ -15,6 +15,7 @@ import typer
 
 from vidact.cli import _options as options
 from vidact.cli import evaluate_recognition as judged
+from vidact.cli._download import with_weights
 from vidact.cli._output import Output
 from vidact.cli._parse import complete_model
 from vidact.cli._work import work
@@ -90,7 +91,7 @@ def protocol(
     asked = Request(
         model=name, checkpoint=checkpoint, backbone_checkpoint=parts, labels=labels, protocol="paper", decoder=decoder
     )
-    spec = choose(asked, {}).spec
+    spec = with_weights(Output(quiet=quiet or json), lambda: choose(asked, {})).spec
     published = None if spec is None else spec.published
     root = videos or os.path.dirname(os.path.abspath(data))
     given |= {"paths": (), "listed": _paths(root, listed), "root": root, "model": name, "protocol": "paper"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -10,15 +11,17 @@ import typer
 from vidact.cli import _options as options
 from vidact.cli._download import find
 from vidact.cli._output import Output
-from vidact.cli._parse import complete_model
+from vidact.cli._parse import complete_any
 
 if TYPE_CHECKING:
     from vidact.models.zoo import Entry, LocalizerEntry, Weights
     from vidact.records import Protocol, Published, Sampling, Spec
 
+_option = partial(typer.Option, show_envvar=False)
+
 Name = Annotated[
     str,
-    typer.Argument(metavar="NAME", help="A model, as `vidact models list` names it.", autocompletion=complete_model),
+    typer.Argument(metavar="NAME", help="A model, as `vidact models list` names it.", autocompletion=complete_any),
 ]
 Text = Annotated[
     str | None,
@@ -26,13 +29,13 @@ Text = Annotated[
         metavar="[TEXT]", help="Only those with this in their name, family, labels or licence.", show_default=False
     ),
 ]
-Family = Annotated[str | None, typer.Option("--family", help="Only this family, such as SlowFast.")]
-Classes = Annotated[str | None, typer.Option("--classes", help="Only those that know these classes, such as ucf101.")]
+Family = Annotated[str | None, _option("--family", help="Only this family, such as SlowFast.")]
+Classes = Annotated[str | None, _option("--classes", help="Only those that know these classes, such as ucf101.")]
 Task = Annotated[
     Literal["recognition", "localization"] | None,
-    typer.Option("--task", help="Only recognisers, or only localizers, which read features."),
+    _option("--task", help="Only recognisers, or only localizers, which read features."),
 ]
-Cached = Annotated[bool, typer.Option("--cached", help="Only those whose file is on this machine.")]
+Cached = Annotated[bool, _option("--cached", help="Only those whose file is on this machine.")]
 
 
 def list_models(

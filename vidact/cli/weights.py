@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,19 +13,21 @@ import typer
 from vidact.cli import _options as options
 from vidact.cli._download import fetch, find
 from vidact.cli._output import Output
-from vidact.cli._parse import complete_model
+from vidact.cli._parse import complete_any
 from vidact.errors import ModelError
 
 if TYPE_CHECKING:
     from vidact.models.zoo import Weights
 
+_option = partial(typer.Option, show_envvar=False)
+
 Names = Annotated[
     list[str],
-    typer.Argument(metavar="NAME", help="Models, as `vidact models list` names them.", autocompletion=complete_model),
+    typer.Argument(metavar="NAME", help="Models, as `vidact models list` names them.", autocompletion=complete_any),
 ]
 Name = Annotated[
     str,
-    typer.Argument(metavar="NAME", help="A model, as `vidact models list` names it.", autocompletion=complete_model),
+    typer.Argument(metavar="NAME", help="A model, as `vidact models list` names it.", autocompletion=complete_any),
 ]
 
 
@@ -64,7 +67,7 @@ def verify(
         typer.Argument(
             metavar="[NAME|FILE]...",
             help="Models or files of weights; without any, everything in the cache.",
-            autocompletion=complete_model,
+            autocompletion=complete_any,
             show_default=False,
         ),
     ] = None,
@@ -106,25 +109,24 @@ def convert(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A checkpoint in any format vidact knows.")],
     model: Annotated[
         str | None,
-        typer.Option(
+        _option(
             "--model",
             "-m",
             metavar="NAME",
             help="Which weights these are, or their architecture; may be left out where the file's name says it.",
-            autocompletion=complete_model,
+            autocompletion=complete_any,
             show_default=False,
         ),
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="The file to write, .safetensors.", show_default="beside FILE"
-        ),
+        _option("--output", "-o", metavar="FILE", help="The file to write, .safetensors.", show_default="beside FILE"),
     ] = None,
     trust: Annotated[
         bool,
-        typer.Option(
+        _option(
             "--trust",
+            allow_from_autoenv=False,  # explicit is what the user types
             help="Run the code a pickle holds, if it needs to, in a process of its own. It may do anything you may do: "
             "only for files whose maker you trust.",
         ),
