@@ -68,9 +68,7 @@ def trainer(
     start = fresh(kind, output.name, library.contract, truth.labels, shape, seed=recipe.seed)
     sequences = SequenceData(
         library,
-        truth.train,
-        truth.held_out,
-        truth.labels,
+        truth,
         start.settings,
         Cutting(shape.length),
         batch_size=4,

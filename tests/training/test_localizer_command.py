@@ -91,6 +91,11 @@ def test_going_on_is_to_the_bit_and_refuses_other_data(trained: Path, tmp_path: 
     assert (tmp_path / "moves" / "best.safetensors").read_bytes() == whole
     with pytest.raises(RunError, match="losses was"):
         train(trained, tmp_path / "moves", epochs=2, resume=True, radius=2.5)
+    other = json.loads((trained / "truth.json").read_text())
+    other["database"]["v00"]["annotations"][0]["segment"][1] += 0.1
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    with pytest.raises(RunError, match=r"annotations \(their hash\) was"):
+        train(trained, tmp_path / "moves", epochs=2, resume=True, annotations=str(tmp_path / "other.json"))
     with pytest.raises(RunError, match="nothing to go on with"):
         train(trained, tmp_path / "new", resume=True)
 
@@ -113,6 +118,16 @@ def test_a_csv_and_a_list_of_labels(trained: Path, tmp_path: Path, capsys: pytes
     assert model.spec.labels == ("wave", "fly", "jump")
     found = model.localize(np.load(trained / "features" / "v09.npy"))
     assert "fly" not in found.label and len(found)
+
+
+def test_ambiguous_stretches_are_not_learnt(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    content = json.loads((trained / "truth.json").read_text())
+    content["database"]["v00"]["annotations"][0]["label"] = "Ambiguous"
+    (tmp_path / "truth.json").write_text(json.dumps(content))
+    train(trained, tmp_path / "out", model="tcn", epochs=1, annotations=str(tmp_path / "truth.json"))
+    assert "1 segments have a label that is not in the list" in capsys.readouterr().err
+    spec = read_localizer_spec(tmp_path / "out" / "best.safetensors")
+    assert spec is not None and spec.labels == LABELS
 
 
 @pytest.mark.parametrize(

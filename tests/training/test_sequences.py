@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from training.sequences import LABELS, made
+from training.sequences import made
 
 from vidact.errors import UsageError
 from vidact.models.localization import timing
@@ -18,7 +18,7 @@ from vidact.store.annotations import AnnotatedVideo, read_annotations
 from vidact.store.feature_files import open_features
 from vidact.store.features import Features
 from vidact.training.sequences import Cutting, Library, SequenceData, cut, in_rows, opened
-from vidact.training.truth import Example, choose
+from vidact.training.truth import Example, Truth, choose
 
 CONTRACT = Contract(25.0, 16, 4, 8.0, 2, "made up")
 
@@ -90,9 +90,7 @@ def data_of(tmp_path: Path, **changes: object) -> SequenceData:
     source = open_features(str(folder))
     truth = choose(read_annotations(annotations), source)
     settings: dict[str, object] = {"batch_size": 3, "seed": 5, "multiple": 8, "whole": False, **changes}
-    return SequenceData(
-        opened(source, truth.train), truth.train, truth.held_out, LABELS, Settings(64), Cutting(64), **settings
-    )  # type: ignore[arg-type]
+    return SequenceData(opened(source, truth.train), truth, Settings(64), Cutting(64), **settings)  # type: ignore[arg-type]
 
 
 def test_batches_follow_from_seed_round_and_number(tmp_path: Path) -> None:
@@ -159,7 +157,7 @@ def test_one_row_is_a_sequence() -> None:
     one = example((0.2, 0.5), duration=0.64)
     library = Library(source, source.contract)
     sizes = {"batch_size": 4, "seed": 0, "multiple": 4}
-    data = SequenceData(library, [one], [one], ["jump"], Settings(8), Cutting(8), **sizes)  # type: ignore[arg-type]
+    data = SequenceData(library, Truth((one,), (one,), ("jump",), ()), Settings(8), Cutting(8), **sizes)  # type: ignore[arg-type]
     (batch,) = data.batches(0, 0)
     assert batch.features.shape == (1, 2, 4) and int(batch.mask.sum()) == 1
 

@@ -235,10 +235,12 @@ def _truth(
     from vidact.models.labels import read_labels
     from vidact.store.annotations import read_annotations
     from vidact.store.feature_files import open_features
-    from vidact.training.truth import choose
+    from vidact.training.truth import AMBIGUOUS, choose
 
     names = None if labels is None else read_labels(labels)
     found, folder = read_annotations(annotations, labels=names), open_features(features)
+    if names is None and AMBIGUOUS in found.labels:
+        found = read_annotations(annotations, labels=[label for label in found.labels if label != AMBIGUOUS])
     chosen = choose(
         found, folder, train=train or (), held_out=held or (), share=share, seed=seed, listed=labels is not None
     )
@@ -314,9 +316,7 @@ def _train(out: Output, plan: _Plan, job: Job) -> None:
     start = fresh(plan.model, name, contract, truth.labels, plan.shape, empty=empty, seed=plan.recipe.seed)
     data = SequenceData(
         plan.library,
-        truth.train,
-        truth.held_out,
-        truth.labels,
+        truth,
         start.settings,
         plan.cutting,
         batch_size=job.batch_size,

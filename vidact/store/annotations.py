@@ -130,11 +130,12 @@ def _of_json(
     videos, numbers = [], dict[str, set[int]]()
     for video, facts in table.items():
         where = f"{name}: {video!r}"
-        if not isinstance(facts, dict) or not isinstance(facts.get("annotations", []), list):
+        listed = (facts.get("annotations") or []) if isinstance(facts, dict) else None
+        if not isinstance(listed, list):
             raise UsageError(f"{where} is no table with a list of annotations", hint=f"write it like {_SHAPE}")
         duration = _positive(facts.get("duration", facts.get("duration_second")), f"{where}: duration")
         rows = []
-        for index, one in enumerate(facts.get("annotations", [])):
+        for index, one in enumerate(listed):
             row = _json_row(one, f"{where}, segment {index}")
             rows.append(row)
             if isinstance(one.get("label_id"), int):

@@ -266,6 +266,10 @@ class LocalizerTrainer(Loop[Sequences]):
         self.objective.running = kept["running"]
 
     def described(self) -> dict[str, Any]:
-        """Losses, cutting and the batch size."""
-        data = {"cutting": dataclasses.asdict(self.sequences.cutting), "batch size": self.sequences.batch_size}
-        return {"losses": dataclasses.asdict(self.losses), **data}
+        """Losses, cutting, the batch size, and which videos with which segments."""
+        return {
+            "losses": dataclasses.asdict(self.losses),
+            "cutting": dataclasses.asdict(self.sequences.cutting),
+            "batch size": self.sequences.batch_size,
+            "annotations (their hash)": self.sequences.truth.digest(),
+        }

@@ -23,7 +23,7 @@ from vidact.models.localizer import check
 from vidact.records import Contract
 from vidact.store.features import Features
 from vidact.training.objectives import Sequences, stack
-from vidact.training.truth import Example
+from vidact.training.truth import Example, Truth
 
 Floats = NDArray[np.float64]
 _TRIALS = 200
@@ -68,7 +68,8 @@ class Library:
         try:
             found = dataclasses.replace(found, array=check(found.array, self.contract))
         except UsageError as error:
-            hint = 'extract them again, or say "layout": "CT" in manifest.json where files are (C, T)'
+            turned = 'extract them again, or say "layout": "CT" in manifest.json where files are (C, T)'
+            hint = turned if "shape" in error.message else error.hint
             raise UsageError(f"{name!r}: {error.message}", hint=hint) from error
         size = 0 if isinstance(found.array, np.memmap) else found.array.nbytes
         if size <= self._room:
@@ -146,9 +147,7 @@ class SequenceData:
     def __init__(
         self,
         library: Library,
-        train: Sequence[Example],
-        held_out: Sequence[Example],
-        labels: Sequence[str],
+        truth: Truth,
         settings: Settings,
         cutting: Cutting,
         *,
@@ -157,9 +156,10 @@ class SequenceData:
         multiple: int = 1,
         whole: bool = False,
     ) -> None:
-        self.library, self.train, self.validation, self.settings = library, tuple(train), tuple(held_out), settings
-        self.cutting, self.batch_size, self.seed = cutting, min(batch_size, len(train)), seed
-        self.numbers = {label: number for number, label in enumerate(labels)}
+        self.library, self.truth, self.settings = library, truth, settings
+        self.train, self.validation = truth.train, truth.held_out
+        self.cutting, self.batch_size, self.seed = cutting, min(batch_size, len(truth.train)), seed
+        self.numbers = {label: number for number, label in enumerate(truth.labels)}
         self._multiple, self._whole = multiple, whole
         self._reach = 0.5 * library.contract.window / library.contract.stride
 

@@ -5,6 +5,7 @@ Subsets are called what data sets call them. Errors here come before torch is im
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections import Counter
 from collections.abc import Collection, Sequence
@@ -17,6 +18,8 @@ from vidact.store.feature_files import FeatureFolder
 TRAIN = ("train", "training")
 VALIDATION = ("validation", "val", "valid")
 TEST = ("test", "testing")
+AMBIGUOUS = "Ambiguous"
+"""What THUMOS-14 calls a stretch that is neither action nor background: nothing to learn, unless it is asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,14 @@ class Truth:
     held_out: tuple[Example, ...]
     labels: tuple[str, ...]
     notes: tuple[str, ...]
+
+    def digest(self) -> str:
+        """The same for the same videos, split, segments and labels."""
+        facts = [
+            [(one.video.video, one.video.start.tolist(), one.video.end.tolist(), one.video.labels) for one in part]
+            for part in (self.train, self.held_out)
+        ]
+        return hashlib.sha256(repr((facts, self.labels)).encode()).hexdigest()[:16]
 
     def counts(self) -> list[int]:
         """Segments to train on of every label."""
