@@ -35,7 +35,7 @@ def kind(entry: zoo.Entry) -> str:
         parts = [zoo.ENTRIES[name].source for name in entry.spec.streams]
         return "to download" if all(parts) else "one by `--backbone-checkpoint NAME=FILE`"
     if entry.bundled:
-        return "bundled, the default"
+        return "bundled, the default" if entry.spec.name == zoo.DEFAULT else "bundled"
     return "to download" if entry.source else "by hand" if entry.where else ""
 
 

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from footage import SHIFT, Frames, Window
 from numpy.typing import NDArray
-from paths import FRAMES, LABELS, TIMES
+from paths import LABELS, TIMES
 
 Array = NDArray[np.float64]
 Rng = np.random.Generator
@@ -125,20 +125,25 @@ def _hand(rng: Rng, rms: float) -> Track:
     return track
 
 
-def render(rng: Rng, window: Window, track: Track) -> Frames | None:
-    """Films the footage along a track through a window that stays inside the picture; None if none is found."""
+def render(rng: Rng, window: Window, track: Track, times: Array = TIMES) -> Frames | None:
+    """Films the footage along a track through a window that stays inside the picture; None if none is found.
+
+    ``times`` are those of the footage's frames. Of a long shot only some moments are looked at before it is filmed.
+    """
     height, width = window.frames.shape[1:3]
     exposure = rng.uniform(0.005, 0.03) if rng.random() < 0.6 else 0.0
-    moments = TIMES[:, None] + np.linspace(-0.5, 0.5, 5) * exposure
-    values = track(moments.ravel())
+    moments = (times[:, None] + np.linspace(-0.5, 0.5, 5) * exposure).ravel()
+    values = track(moments)
+    some = slice(None, None, max(1, len(times) // len(TIMES)))
     for attempt in range(60):
         part = rng.uniform(0.42, 0.85 if attempt < 30 else 0.55)
         size = (round(width * part), round(height * part))
         focal = width * rng.uniform(0.8, 1.8)
         aim = rng.uniform(-0.5, 0.5, 2) * (1 - part) * (width, height)
-        views = _views(values, size, (width, height), focal, aim)
+        views = _views(values[some], size, (width, height), focal, aim)
         if _inside(views, size, (width, height), window.margin):
-            return _expose(window.frames, views.reshape(FRAMES, 5, 3, 3), size)
+            views = views if len(views) == len(values) else _views(values, size, (width, height), focal, aim)
+            return _expose(window.frames, views.reshape(len(times), 5, 3, 3), size)
     return None
 
 
@@ -169,9 +174,9 @@ def _inside(views: Array, size: tuple[int, int], whole: tuple[int, int], margin:
 
 def _expose(frames: Frames, views: Array, size: tuple[int, int]) -> Frames:
     """Each frame through its views; the mean of five where the picture moves during the exposure."""
-    result = np.empty((FRAMES, SIDE, SIDE, 3), np.uint8)
+    result = np.empty((len(frames), SIDE, SIDE, 3), np.uint8)
     corners = np.array([[0, 0, 1], [size[0], size[1], 1]], float).T
-    for i in range(FRAMES):
+    for i in range(len(frames)):
         ends = [(views[i, k] @ corners)[:2] / (views[i, k] @ corners)[2:] for k in (0, 4)]
         chosen = views[i] if np.abs(ends[1] - ends[0]).max() > 0.008 * size[0] else views[i, 2:3]
         total = np.zeros((SIDE, SIDE, 3), np.float64)

@@ -8,7 +8,7 @@ which had no part in that, find it calm afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +23,7 @@ Frames = NDArray[np.uint8]
 Array = NDArray[np.float64]
 
 SUFFIXES = {".mp4", ".mkv", ".mov", ".avi", ".webm"}
-PROBES = (3, 6, 9, 12, 15)
+PROBES = (0.2, 0.4, 0.6, 0.8, 1.0)
 CALM = np.array([0.008, 0.008, 0.008, 0.009])
 MOVE = np.array([0.055, 0.055, 0.055, 0.06])
 SHIFT = np.array([1.0, 1.0, 0.27, 0.27])
@@ -83,7 +83,7 @@ def windows(
 
     At a ``speed`` below 1 the footage plays in slow motion.
     """
-    frames, fps = _read(path, longest_side, 40.0)
+    frames, fps = read_frames(path, longest_side, 40.0)
     last = len(frames) / fps - DURATION * speed
     if last < 0:
         return
@@ -95,7 +95,8 @@ def windows(
         yield Window(path.name, float(start), clip, own_motion(clip))
 
 
-def _read(path: Path, longest_side: int, seconds: float) -> tuple[list[Frames], float]:
+def read_frames(path: Path, longest_side: int, seconds: float) -> tuple[list[Frames], float]:
+    """The first ``seconds`` of a video, RGB, at most ``longest_side`` pixels large, and its frame rate."""
     capture = cv2.VideoCapture(str(path))
     fps = capture.get(cv2.CAP_PROP_FPS) or 25.0
     frames: list[Frames] = []
@@ -111,8 +112,9 @@ def _read(path: Path, longest_side: int, seconds: float) -> tuple[list[Frames], 
     return frames, fps
 
 
-def own_motion(clip: Frames, probes: Sequence[int] = PROBES) -> Array | None:
-    """The camera's motion from the first frame to each probed one, (5, 4); None where frames cannot be matched."""
+def own_motion(clip: Frames) -> Array | None:
+    """The camera's motion from the first frame to five others, (5, 4); None where frames cannot be matched."""
+    probes = [round(share * (len(clip) - 1)) for share in PROBES]
     detector = cv2.SIFT.create(800, contrastThreshold=0.015)
     scale = min(1.0, 480 / max(clip.shape[1:3]))
     found: list[tuple[Any, Any]] = []

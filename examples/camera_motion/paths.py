@@ -26,7 +26,7 @@ but lasts at least 45 % of it.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,10 +97,11 @@ class Path:
 
     values: Array
     focus: tuple[float, float] = (0.0, 0.0)
+    grid: Array = field(default_factory=lambda: GRID)
 
     def at(self, times: Array) -> Array:
         """Parameters at ``times`` (seconds from the start of the clip): (n, 4)."""
-        return np.stack([np.interp(times, GRID, self.values[:, c]) for c in range(4)], axis=1)
+        return np.stack([np.interp(times, self.grid, self.values[:, c]) for c in range(4)], axis=1)
 
 
 def log_uniform(rng: np.random.Generator, low: float, high: float) -> float:
@@ -142,18 +143,28 @@ def speed_profile(rng: np.random.Generator) -> Array:
     return (position - first) / (last - first)
 
 
-def jitter(rng: np.random.Generator, rms: float, low: float = 2.0, high: float = 9.0) -> Array:
-    """Hand-held jitter of all four parameters with no net drift; ``rms`` is that of the total shift, in frames."""
+def jitter(
+    rng: np.random.Generator,
+    rms: float,
+    low: float = 2.0,
+    high: float = 9.0,
+    grid: Array = GRID,
+    span: float = DURATION,
+) -> Array:
+    """Hand-held jitter of all four parameters with no net drift over the first ``span`` seconds of ``grid``.
+
+    ``rms`` is that of the total shift, in frames; ``low`` and ``high`` are Hz.
+    """
     count = 7
     frequency = rng.uniform(low, high, (count, 1, 4))
     phase = rng.uniform(0, 2 * math.pi, (count, 1, 4))
     size = rng.uniform(0.2, 1, (count, 1, 4)) / np.sqrt(frequency)
-    waves = (size * np.sin(2 * math.pi * frequency * GRID[:, None] + phase)).sum(0)
+    waves = (size * np.sin(2 * math.pi * frequency * grid[:, None] + phase)).sum(0)
     if rng.random() < 0.25:
-        centre, width = rng.uniform(0.2, 0.8) * DURATION, rng.uniform(0.35, 0.8) * DURATION
-        waves = waves * np.exp(-(((GRID - centre) / width) ** 2))[:, None]
-    inside = (GRID >= 0) & (GRID <= DURATION)
-    waves = waves - _trend(waves, inside)
+        centre, width = rng.uniform(0.2, 0.8) * span, rng.uniform(0.35, 0.8) * span
+        waves = waves * np.exp(-(((grid - centre) / width) ** 2))[:, None]
+    inside = (grid >= 0) & (grid <= span)
+    waves = waves - _trend(waves, inside, grid)
     waves = waves / np.maximum(np.sqrt((waves[inside] ** 2).mean(0)), 1e-9)
     weights = np.array([1.0, 1.0, rng.uniform(0, 0.5), rng.uniform(0, 0.9)])
     weights[int(rng.integers(2))] *= rng.uniform(0.1, 1)
@@ -161,9 +172,9 @@ def jitter(rng: np.random.Generator, rms: float, low: float = 2.0, high: float =
     return waves * weights * (rms / SHIFT)
 
 
-def _trend(waves: Array, inside: NDArray[np.bool_]) -> Array:
+def _trend(waves: Array, inside: NDArray[np.bool_], grid: Array) -> Array:
     """The straight line through each column of ``waves`` over the clip."""
-    time = GRID - GRID[inside].mean()
+    time = grid - grid[inside].mean()
     slope = (time[inside, None] * waves[inside]).sum(0) / (time[inside] ** 2).sum()
     return waves[inside].mean(0) + time[:, None] * slope
 
@@ -207,6 +218,14 @@ def _amount(rng: np.random.Generator, axis: int, gentle: bool) -> float:
     return log_uniform(rng, high, extreme) if rng.random() < 0.08 else log_uniform(rng, low, high)
 
 
+def second_move(rng: np.random.Generator, axis: int, shift: float) -> Array:
+    """Net change of the weaker moves that may go with a move along ``axis`` by ``shift``."""
+    share = np.array([0.25, 0.25, 0.3, 0.3]) if axis < ZOOM else np.array([0.14, 0.14, 0.2, 0.2])
+    second: Array = rng.uniform(-1, 1, 4) * share * np.minimum(shift, (0.15, 0.15, 0.04, 0.04)) / SHIFT
+    second[axis] = 0.0
+    return second
+
+
 def _move(rng: np.random.Generator, label: str, gentle: bool) -> Path:
     axis, sign = MOVES[label]
     amount = _amount(rng, axis, gentle)
@@ -214,9 +233,7 @@ def _move(rng: np.random.Generator, label: str, gentle: bool) -> Path:
     values = np.zeros((len(GRID), 4))
     values[:, axis] = sign * amount * speed_profile(rng)
     if rng.random() < 0.5:
-        share = np.array([0.25, 0.25, 0.3, 0.3]) if axis < ZOOM else np.array([0.14, 0.14, 0.2, 0.2])
-        second = rng.uniform(-1, 1, 4) * share * np.minimum(shift, (0.15, 0.15, 0.04, 0.04)) / SHIFT
-        second[axis] = 0.0
+        second = second_move(rng, axis, shift)
         values += speed_profile(rng)[:, None] * second * rng.integers(0, 2, 4)
     if rng.random() < 0.45:
         values += jitter(rng, rng.uniform(0.05, 1) * min(0.15 * shift, LIMITS.move_jitter))

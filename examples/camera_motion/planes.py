@@ -126,9 +126,11 @@ def video_plane(rng: np.random.Generator, shot: Shot, times: Array, path: Path, 
     rate = shot.fps * rng.choice((1.0, 1.0, rng.uniform(0.5, 1.4)))
     index = np.floor((times - times[0]) * rate).astype(int)
     room = len(shot.frames) - index[-1] - 1
-    if room < 0:
-        return None
-    index += int(rng.integers(0, room + 1))
+    if room >= 0:
+        index += int(rng.integers(0, room + 1))
+    else:  # footage shorter than the shot plays there and back
+        last = len(shot.frames) - 1
+        index = np.abs((index + int(rng.integers(2 * last)) + last) % (2 * last) - last)
     own = _own_motion(shot, index)
     if own is None:
         return None
@@ -161,7 +163,7 @@ def _own_motion(shot: Shot, index: NDArray[np.int_]) -> Matrix | None:
     zoom = 0.5 * np.log(np.maximum(np.linalg.det(motion[:, :2, :2]), 1e-6))
     roll = np.arctan2(motion[:, 1, 0], motion[:, 0, 0])
     size = np.array([np.abs(moved[:, 0]).max(), np.abs(moved[:, 1]).max(), np.abs(zoom).max(), np.abs(roll).max()])
-    trust = float(shot.trust[index[0] + 1 : index[-1] + 1].min(initial=1.0))
+    trust = float(shot.trust[index.min() + 1 : index.max() + 1].min(initial=1.0))
     if np.all(size < (0.003, 0.003, 0.003, 0.003)) and trust > 0.3:
         return np.tile(np.eye(3), (len(index), 1, 1))
     if np.all(size < (0.12, 0.12, 0.1, 0.12)) and trust > 0.55:

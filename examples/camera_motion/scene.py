@@ -16,6 +16,7 @@ from textures import near_mask, noise
 
 Array = NDArray[np.float64]
 Material = Image | Shot
+SUBJECTS_TURN = 2.5  # seconds
 
 
 def draw_material(rng: np.random.Generator, sources: Sources, video: float = 0.45) -> Material:
@@ -47,8 +48,10 @@ def film(
         plane = still_plane(rng, np.asarray(material), path, look)
     near = _near_layer(rng, sources, plane) if rng.random() < (0.08 if plane.moving else 0.3) else None
     share = 0.35 if plane.moving else 1.0
+    # In a long shot subjects turn back after some seconds, or they would all be gone.
+    moments = np.abs((times + SUBJECTS_TURN) % (2 * SUBJECTS_TURN) - SUBJECTS_TURN)
     subjects = (
-        draw_subjects(rng, sources, times, plane.aspect, look.render_size[1], big) if rng.random() < share else []
+        draw_subjects(rng, sources, moments, plane.aspect, look.render_size[1], big) if rng.random() < share else []
     )
     shimmer = _Shimmer.draw(rng, look) if not plane.moving and rng.random() < 0.07 else None
     return _render(plane, near, subjects, shimmer, path, times, look)

@@ -43,6 +43,7 @@ NETWORKS: dict[str, str] = {
         ),
         "timesformer": ("timesformer-b16", "timesformer-b16-joint", "timesformer-b16-space"),
         "swin": ("swin3d-t", "swin3d-s", "swin3d-b", "swin3d-l"),
+        "shots_r3d": ("shots-r3d-10",),
         "vivit": ("vivit-b16x2",),
         "vjepa2": ("vjepa2-l16", "vjepa2-g16"),
         "resnet2d": ("tsn-r50", "tsn-r101", "tsn-r50-flow", "tsm-r50", "tsm-r50-16", "tsm-r101"),

@@ -1,8 +1,10 @@
-"""The weights that ship inside vidact: camera motion and shot transitions."""
+"""The weights that ship inside vidact: camera motion and shot transitions, of clips and of whole videos."""
 
 from __future__ import annotations
 
-from vidact.models.zoo.entry import Entry
+from dataclasses import replace
+
+from vidact.models.zoo.entry import Entry, LocalizerEntry
 from vidact.records import Geometry, Published, Sampling, Spec
 
 LABELS = (
@@ -20,40 +22,63 @@ LABELS = (
     "fade",
 )
 
+_MOTION = Spec(
+    name="attention-r3d-10.camera-motion-1",
+    architecture="attention-r3d-10",
+    sampling=Sampling(frames=16, stride=1, fps=12.0),
+    geometry=Geometry(size=(96, 96), resize="squash", short_side=96),
+    mean=(0.5, 0.5, 0.5),
+    std=(0.25, 0.25, 0.25),
+    labels=LABELS,
+    classes=len(LABELS),
+    feature_dimension=128,
+    licence="Apache-2.0",
+    published=Published(
+        96.1,
+        None,
+        "720 clips of 23 real videos with known camera paths; 95 % interval 94.3 to 97.7",
+        "examples/camera_motion/README.md",
+    ),
+    network={
+        "depth": 10,
+        "width": 16,
+        "attention": True,
+        "reduction": 8,
+        "stem": [5, 7, 7],
+        "stem_stride": [1, 4, 4],
+        "stem_pool": False,
+    },
+    notes="Camera motion and shot transitions only; it does not know human actions.",
+)
+_SHOTS = replace(
+    _MOTION,
+    name="shots-r3d-10.camera-motion-1",
+    architecture="shots-r3d-10",
+    sampling=Sampling(frames=32, stride=1, fps=24.0),
+    feature_dimension=198,
+    published=None,
+    network={"trunk": _MOTION.network, "frames": 32},
+    notes="Features for localizers: those of attention-r3d-10.camera-motion-1, whose scores it "
+    "gives, and for each frame how much it looks like a cut or a fade.",
+)
+
 ENTRIES = (
     Entry(
-        spec=Spec(
-            name="attention-r3d-10.camera-motion-1",
-            architecture="attention-r3d-10",
-            sampling=Sampling(frames=16, stride=1, fps=12.0),
-            geometry=Geometry(size=(96, 96), resize="squash", short_side=96),
-            mean=(0.5, 0.5, 0.5),
-            std=(0.25, 0.25, 0.25),
-            labels=LABELS,
-            classes=len(LABELS),
-            feature_dimension=128,
-            licence="Apache-2.0",
-            published=Published(
-                96.1,
-                None,
-                "720 clips of 23 real videos with known camera paths; 95 % interval 94.3 to 97.7",
-                "examples/camera_motion/README.md",
-            ),
-            network={
-                "depth": 10,
-                "width": 16,
-                "attention": True,
-                "reduction": 8,
-                "stem": [5, 7, 7],
-                "stem_stride": [1, 4, 4],
-                "stem_pool": False,
-            },
-            notes="Camera motion and shot transitions only; it does not know human actions.",
-        ),
+        spec=_MOTION,
         family="Attention-R3D",
         source="bundled:attention-r3d-10.camera-motion-1.safetensors",
         sha256="d5851c61ef5b7a99c79f36ba4749e5a47448871add7b937d95875f510485575b",
         size=3_681_424,
         tested=True,
     ),
+    Entry(
+        spec=_SHOTS,
+        family="Shots-R3D",
+        source="bundled:shots-r3d-10.camera-motion-1.safetensors",
+        sha256="0609457bd674ca87959ede67fe4d2a711af724f9e5db2c63332801be71537b59",
+        size=3_828_592,
+        tested=True,
+    ),
 )
+
+LOCALIZERS: tuple[LocalizerEntry, ...] = ()

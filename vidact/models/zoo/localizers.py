@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from vidact.models.zoo import actionformer, bmn, tridet
+from vidact.models.zoo import actionformer, bmn, camera_motion, tridet
 from vidact.models.zoo.entry import LocalizerEntry
 from vidact.models.zoo.lookup import newest
 from vidact.records import LocalizerSpec
 
-BUNDLED: dict[str, tuple[str, str]] = {}
-"""Weights inside the package: name → file among the assets, and its SHA-256."""
 DEFAULT = "actionformer"
 
 _FAMILIES = {"ActionFormer": actionformer.SPECS, "BMN": bmn.SPECS, "TriDet": tridet.SPECS}
@@ -21,16 +19,13 @@ _REPOSITORIES = {
 
 
 def _entry(spec: LocalizerSpec, family: str) -> LocalizerEntry:
-    if spec.name in BUNDLED:
-        file, sha256 = BUNDLED[spec.name]
-        return LocalizerEntry(spec, family, f"bundled:{file}", sha256, size=0, tested=True)
     # No address of a file was verified; the projects link theirs from their README.
     projects = (spec.architecture if project == "original" else project for project in spec.settings)
     where = "linked from " + " or ".join(_REPOSITORIES[project] for project in projects)
     return LocalizerEntry(spec, family, source="", sha256="", size=0, where=where)
 
 
-ENTRIES: dict[str, LocalizerEntry] = {
+ENTRIES: dict[str, LocalizerEntry] = {entry.spec.name: entry for entry in camera_motion.LOCALIZERS} | {
     spec.name: _entry(spec, family) for family, specs in _FAMILIES.items() for spec in specs
 }
 SPECS: dict[str, LocalizerSpec] = {name: entry.spec for name, entry in ENTRIES.items()}
