@@ -199,7 +199,7 @@ def test_start_values_are_the_published_ones() -> None:
     bmn = fresh("bmn", "x", contract, LABELS, KINDS["bmn"][0]).network
     weight = bmn.head[0].weight  # type: ignore[index, union-attr]
     bound = math.sqrt(6 / (9 * weight.shape[1] + 9 * weight.shape[0]))
-    assert 0.9 * bound < float(weight.abs().max()) <= bound
+    assert 0.9 * bound < float(weight.detach().abs().max()) <= bound
 
 
 @pytest.mark.parametrize(
