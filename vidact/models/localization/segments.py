@@ -21,7 +21,8 @@ Floats = np.ndarray[Any, np.dtype[np.float32]]
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 _LENGTH_FLOOR = np.float32(1e-6)  # what the compiled loops add to a length before dividing by it
-_VOTING_CELLS = 4 << 20  # one block of the kept × candidates matrix: 16 MB a temporary
+_AT_ONCE = 2048  # so few candidates cost little more than a part of them
+_VOTING_CELLS = 1 << 16  # one block of the kept × candidates matrix, small enough for a core's own cache
 
 
 class Detections(NamedTuple):
@@ -78,7 +79,7 @@ def _best_picks(
     Scores only fall, so a candidate that starts below the last pick kept changes nothing: it is tried with the best few
     first. Equal scores are the exception, because their order depends on where every candidate stands.
     """
-    share = 4 * max(rules.max_segments, 1)
+    share = max(4 * rules.max_segments, _AT_ONCE)
     while share < len(scores):
         floor = np.partition(scores, len(scores) - share)[len(scores) - share]
         found = _race(segments, scores, [group[scores[group] > floor] for group in groups], rules, floor)
@@ -143,27 +144,34 @@ class _Table:
 
     def __init__(self, segments: Floats, scores: Floats, groups: list[Integers]) -> None:
         self.counts = np.array([len(group) for group in groups])
-        self.rows = np.zeros((len(groups), self.counts.max(initial=0)), dtype=np.int64)
-        for line, group in zip(self.rows, groups, strict=True):
+        rows = np.zeros((len(groups), self.counts.max(initial=0)), dtype=np.int64)
+        for line, group in zip(rows, groups, strict=True):
             line[: len(group)] = group
-        self.starts, self.ends = segments[self.rows, 0], segments[self.rows, 1]
-        self.left = scores[self.rows]
+        # One block, so that a candidate moves in one piece; the numbers of rows lie in it as the bits they are.
+        block = np.stack([segments[rows, 0], segments[rows, 1], scores[rows], rows.astype(np.int32).view(np.float32)])
         self.numbers = np.arange(len(groups))
-        self._vacate(*(np.arange(self.rows.shape[1]) >= self.counts[:, None]).nonzero())
+        self._keep(block)
+        self._vacate(*(np.arange(rows.shape[1]) >= self.counts[:, None]).nonzero())
+
+    def _keep(self, block: Floats) -> None:
+        self.block = block
+        self.starts, self.ends, self.left = block[:3]
+        self.rows = block[3].view(np.int32)
 
     def _vacate(self, lines: Integers, places: Integers) -> None:
         self.starts[lines, places], self.ends[lines, places], self.left[lines, places] = np.inf, -np.inf, -np.inf
 
     def shrink(self, going: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
         """Forget the groups that are done."""
-        self.starts, self.ends, self.left = self.starts[going], self.ends[going], self.left[going]
-        self.rows, self.counts, self.numbers = self.rows[going], self.counts[going], self.numbers[going]
+        self._keep(np.ascontiguousarray(self.block[:, going]))
+        self.counts, self.numbers = self.counts[going], self.numbers[going]
 
     def bring(self, best: Integers, first: int) -> None:
         """Swap each group's best candidate with the one at place ``first``."""
         lines = np.arange(len(best))
-        for column in (self.starts, self.ends, self.left, self.rows):
-            column[:, first], column[lines, best] = column[lines, best], column[:, first].copy()
+        before = self.block[:, :, first].copy()
+        self.block[:, :, first] = self.block[:, lines, best]
+        self.block[:, lines, best] = before
 
     def discard(self, lines: Integers, places: Integers, first: int) -> None:
         """Fill each discarded place, in order, with its group's last candidate that stays; places start at
@@ -177,8 +185,7 @@ class _Table:
         holes, hole = (doomed & (place < stay)).nonzero()
         fillers, filler = (~doomed & (place >= stay) & (place < counts))[:, ::-1].nonzero()
         filler = doomed.shape[1] - 1 - filler
-        for column in (self.starts, self.ends, self.left, self.rows):
-            column[touched[holes], hole + first] = column[touched[fillers], filler + first]
+        self.block[:, touched[holes], hole + first] = self.block[:, touched[fillers], filler + first]
         ended, end = ((place >= stay) & (place < counts)).nonzero()
         self._vacate(touched[ended], end + first)
         self.counts[touched] = first + stay[:, 0]
@@ -192,7 +199,8 @@ def hard_picks(segments: Floats, scores: Floats, groups: list[Integers], rules: 
     table = _Table(segments, scores, [group[descending(scores[group])] for group in groups])
     for _ in range(table.rows.shape[1]):
         going = table.left.max(axis=1, initial=-np.inf) > -np.inf
-        table.shrink(going)
+        if not going.all():
+            table.shrink(going)
         if not going.any():
             return
         best, lines = table.left.argmax(axis=1), np.arange(len(table.left))
@@ -221,9 +229,11 @@ def soft_picks(segments: Floats, scores: Floats, groups: list[Integers], rules: 
             return
         width = int(table.counts.max())
         table.bring(table.left[:, first:width].argmax(axis=1) + first, first)
-        value = table.left[going, first]
+        value, rows, numbers = table.left[:, first], table.rows[:, first], table.numbers
+        if not going.all():
+            value, rows, numbers = value[going], rows[going], numbers[going]
         tied = np.count_nonzero(table.left[:, first:width] == np.where(going, table.left[:, first], 0)[:, None])
-        yield Picks(table.rows[going, first], value, table.numbers[going], bool(tied > len(value)))
+        yield Picks(rows.astype(np.int64), value.copy(), numbers, bool(tied > len(value)))
         start, end = table.starts[:, first], table.ends[:, first]
         rest = slice(first + 1, width)
         line, place = _touching(start, end, table.starts[:, rest], table.ends[:, rest], everywhere=everywhere)
