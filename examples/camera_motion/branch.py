@@ -1,7 +1,8 @@
 """Training of the per-frame branch: is this the first frame of a new shot, is it inside a fade?
 
 Windows of 32 frames are drawn from stored sequences, around transitions more often than not, mirrored and played
-backwards at random; every fifth is two windows spliced together, a cut that no sequence holds.
+backwards at random; every fifth is two windows spliced together, a cut that no sequence holds, and every fifth is lit
+by a flash, which is none.
 """
 
 from __future__ import annotations
@@ -72,6 +73,8 @@ class Windows:
             at = int(self.rng.integers(1, WINDOW))
             frames, truth = np.concatenate([frames[:at], other[at:]]), np.concatenate([truth[:at], after[at:]])
             truth[at, 0] = 1
+        if self.rng.random() < 0.2:
+            frames = flashed(self.rng, frames)
         if self.rng.random() < 0.5:
             frames = frames[:, :, ::-1]
         if self.rng.random() < 0.3:
@@ -100,6 +103,15 @@ class Windows:
         frames = torch.from_numpy(np.stack([np.ascontiguousarray(f) for f, _ in rows]))
         truth = torch.from_numpy(np.stack([t for _, t in rows]))
         return normalised(frames), truth.transpose(1, 2)
+
+
+def flashed(rng: Rng, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The window lit up for one to six frames, or part of a flash at one of its ends: no cut."""
+    first, count = int(rng.integers(-4, len(frames))), int(rng.integers(1, 7))
+    lit = slice(max(first, 0), max(first + count, 1))
+    result = frames.copy()
+    result[lit] = np.clip(frames[lit] * rng.uniform(1.3, 4.5) + rng.uniform(0, 60), 0, 255)
+    return result
 
 
 def normalised(frames: torch.Tensor) -> torch.Tensor:

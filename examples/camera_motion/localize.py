@@ -40,6 +40,7 @@ from train import split
 
 from vidact import load_model
 from vidact.models.build import describe
+from vidact.models.localization.settings import from_json
 from vidact.models.recognition.shots_r3d import FrameBranch, arranged
 from vidact.models.weights import file_hash, read_localizer_spec, read_tensors, write_checkpoint
 from vidact.records import Sampling
@@ -57,6 +58,7 @@ SHOTS = replace(
     notes="Scores are those of attention-r3d-10.camera-motion-1; its features also tell cuts and fades frame by frame.",
 )
 LOCALIZER = "actionformer.camera-motion-1"
+LEAST_SCORE = 0.05
 NOTES = "Moves of the camera, cuts and fades; a cut is the middle of its segment. It knows no human actions."
 TRAINING = (
     "--width", "96", "--levels", "6", "--window", "9", "--length", "384", "--batch-size", "8", "--lr", "0.001",
@@ -179,11 +181,17 @@ def localizer_step(args: argparse.Namespace, output: Path) -> None:
     command += ["--labels", str(output / "labels.txt"), "--output", str(output / "localizer"), *TRAINING]
     command += ["--epochs", str(args.epochs), "--seed", str(args.seed), "--device", "cpu"]
     subprocess.run(command, check=True)
-    best = output / "localizer" / "best.safetensors"
-    spec = read_localizer_spec(best)
+    bundle(output / "localizer" / "best.safetensors", output / f"{LOCALIZER}.safetensors")
+
+
+def bundle(trained: Path, target: Path) -> None:
+    """The trained weights under the name they are bundled by, told to leave out what is hardly likely."""
+    spec = read_localizer_spec(trained)
     assert spec is not None
-    spec = replace(spec, name=LOCALIZER, licence="Apache-2.0", notes=NOTES)
-    write_checkpoint(output / f"{LOCALIZER}.safetensors", read_tensors(best), spec)
+    settings = from_json(dict(spec.settings["vidact"]))
+    settings = replace(settings, threshold=LEAST_SCORE, nms=replace(settings.nms, min_score=LEAST_SCORE))
+    own = {"name": LOCALIZER, "licence": "Apache-2.0", "notes": NOTES, "settings": {"vidact": settings.to_json()}}
+    write_checkpoint(target, read_tensors(trained), replace(spec, **own))
 
 
 def arguments() -> argparse.Namespace:

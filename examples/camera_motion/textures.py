@@ -152,7 +152,7 @@ def near_mask(rng: np.random.Generator, height: int, width: int) -> FloatImage:
     else:
         mask = np.zeros((height, width), np.float32)
         for _ in range(int(rng.integers(2, 7))):
-            at, thick = int(rng.uniform(0, width)), int(rng.uniform(4, 0.09 * width))
+            at, thick = int(rng.uniform(0, width)), int(rng.uniform(4, max(5.0, 0.09 * width)))
             lean = int(rng.uniform(-0.15, 0.15) * width)
             cv2.line(mask, (at, 0), (at + lean, height), 1.0, thick, cv2.LINE_AA)
     return cv2.GaussianBlur(mask.astype(np.float32), (0, 0), rng.uniform(0.6, 2.5))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from vidact.models.localization.settings import Settings, Suppression
 from vidact.models.zoo.entry import Entry, LocalizerEntry
-from vidact.records import Geometry, Published, Sampling, Spec
+from vidact.records import Contract, Geometry, LocalizerSpec, Published, Sampling, Spec
 
 LABELS = (
     "static",
@@ -58,7 +59,7 @@ _SHOTS = replace(
     feature_dimension=198,
     published=None,
     network={"trunk": _MOTION.network, "frames": 32},
-    notes="Features for localizers: those of attention-r3d-10.camera-motion-1, whose scores it "
+    notes="The features of actionformer.camera-motion-1: those of attention-r3d-10.camera-motion-1, whose scores it "
     "gives, and for each frame how much it looks like a cut or a fade.",
 )
 
@@ -81,4 +82,33 @@ ENTRIES = (
     ),
 )
 
-LOCALIZERS: tuple[LocalizerEntry, ...] = ()
+LOCALIZERS = (
+    LocalizerEntry(
+        spec=LocalizerSpec(
+            name="actionformer.camera-motion-1",
+            architecture="actionformer",
+            contract=Contract(
+                fps=24.0,
+                window=32,
+                stride=8,
+                offset=16.0,
+                dimension=198,
+                backbone=_SHOTS.name,
+                weights=f"sha256:{ENTRIES[1].sha256}",
+                normalisation="mean 0.5 0.5 0.5 std 0.25 0.25 0.25",
+                crop="96x96, squashed",
+            ),
+            classes=11,
+            labels=LABELS[1:],
+            licence="Apache-2.0",
+            network={"heads": 4, "window": 9, "codes": 0},
+            settings={"vidact": Settings(384, threshold=0.05, nms=Suppression(sigma=0.5, min_score=0.05)).to_json()},
+            notes="Moves of the camera, cuts and fades; a cut is the middle of its segment. It knows no human actions.",
+        ),
+        family="ActionFormer",
+        source="bundled:actionformer.camera-motion-1.safetensors",
+        sha256="b457f174aca7957b67b160c796f1b78d88f80df8653018bb14ea2eb36e6cd13b",
+        size=4_005_892,
+        tested=True,
+    ),
+)
