@@ -43,6 +43,11 @@ def test_a_file_that_is_gone_keeps_its_rows() -> None:
     assert remaining([A], {"a.mp4": before}).changed == 1
 
 
+def test_what_was_done_but_is_lost_is_done_again() -> None:
+    todo = remaining([A, B], {"a.mp4": OK, "b.mp4": OK}, lost={"a.mp4"})
+    assert (todo.videos, todo.changed, todo.withdrawn, todo.done) == ([A], 1, ["a.mp4"], 1)
+
+
 def test_the_limit_counts_what_is_to_do_only() -> None:
     todo = remaining([A, B, C], {"a.mp4": OK}, limit=1)
     assert (todo.videos, todo.left, todo.done) == ([B], 1, 1)

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from engine.fakes import CLASSES, FakeTask, videos
 
 from vidact.engine import worker
 from vidact.engine.worker import Decoder, Failure, Report, Scorer, Unit
+from vidact.errors import RunError
 from vidact.records import Chunk
 
 
@@ -108,6 +109,18 @@ def test_finish_returns_a_failure_for_the_one_that_fails(tmp_path: Path) -> None
     good, bad = pickle.loads(one.finish([(outline, scores, np.ones(2, bool)), (outline, None, np.ones(2, bool))]))
     assert list(good["clip"]) == [0, 1]
     assert isinstance(bad, Failure) and (bad.kind, bad.stage) == ("TypeError", "finish")
+
+
+class FullDisk(FakeTask):
+    def finish(self, *_: object) -> NoReturn:
+        raise RunError("cannot write 'x': No space left on device", hint="make room")
+
+
+def test_a_full_disk_is_told_as_it_is_and_not_as_the_fault_of_a_video(tmp_path: Path) -> None:
+    (found,) = pickle.loads(
+        decoder(FullDisk()).finish([(None, np.ones((1, 1, CLASSES), np.float32), np.ones(1, bool))])
+    )
+    assert isinstance(found, RunError) and found.hint == "make room"
 
 
 class Shapes(FakeTask):

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from vidact.errors import UsageError
+from vidact.errors import RunError, UsageError
 from vidact.records import Contract, Video, VideoFacts
 from vidact.store import feature_files
-from vidact.store.features import FeatureCache, Features, differences, digest, read_entry, refuse
+from vidact.store.features import FeatureCache, Features, check_writable, differences, digest, read_entry, refuse
 
 CONTRACT = Contract(25.0, 16, 4, 8.0, 3, "net.k400", "sha256:aa", crop="centre 224")
 FACTS = VideoFacts(4.0, 0.0, 25.0, 320, 240, 0, "h264", 100)
@@ -64,6 +64,18 @@ def test_an_entry_that_was_cut_short_is_an_error_and_never_features(tmp_path: Pa
         Path(path).write_bytes(whole[:size])
         with pytest.raises(UsageError, match="no whole file of features"):
             cache.read(one)
+        assert cache.find(one) is None  # a miss: it is made anew
+    cache.write(one, made())
+    assert cache.find(one) is not None
+
+
+def test_a_cache_that_cannot_be_written_says_so_and_names_its_option(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    cache = FeatureCache(str(tmp_path / "file"), CONTRACT)
+    for attempt in (lambda: cache.write(video(tmp_path), made()), lambda: check_writable(str(tmp_path / "file" / "x"))):
+        with pytest.raises(RunError, match="cannot write") as caught:
+            attempt()
+        assert "--cache" in caught.value.hint
 
 
 def test_an_entry_moved_under_another_contract_is_refused(tmp_path: Path) -> None:
@@ -81,6 +93,7 @@ def test_a_refusal_shows_both_contracts() -> None:
         refuse(CONTRACT, wanted, "the features of a.mp4")
     assert "stride is 4, wanted 8" in caught.value.message and "fps is 25.0, wanted 'native'" in caught.value.message
     assert caught.value.message.count("16-frame windows") == 2
+    assert "\n" not in caught.value.message  # it is printed as one line
 
 
 def test_what_nobody_stated_cannot_differ() -> None:
@@ -166,6 +179,12 @@ def test_pickles_are_not_run(tmp_path: Path) -> None:
         ('{"fps": 25, "window": 16}', "says nothing of stride, offset"),
         ('{"fps": 0, "window": 16, "stride": 4, "offset": 8}', "cannot be"),
         ('{"fps": 25, "window": 16, "stride": 4, "offset": 8, "layout": "X"}', "layout"),
+        ('{"fps": true, "window": 16, "stride": 4, "offset": 8}', "fps cannot be True"),
+        ('{"fps": 25, "window": 16, "stride": Infinity, "offset": 8}', "stride cannot be inf"),
+        ('{"fps": 25, "window": 16, "stride": 4, "offset": 8, "backbone": 5}', "backbone cannot be 5"),
+        ('{"fps": 25, "window": 16, "stride": 4, "offset": 8, "flow": "yes"}', "flow cannot be 'yes'"),
+        ('{"fps": 25, "window": 16, "stride": 4, "offset": 8, "videos": [1]}', "videos is no table"),
+        ('{"fps": 25, "window": 16, "stride": 4, "offset": 8, "videos": {"a": 5}}', "videos is no table"),
     ],
 )
 def test_manifests_that_do_not_say_enough(tmp_path: Path, text: str | None, message: str) -> None:
@@ -192,3 +211,38 @@ def test_what_is_exported_can_be_read_again(tmp_path: Path, form: feature_files.
     np.testing.assert_array_equal(again.read("day/a").array, made().array)
     entry, contract = read_entry(source.paths["day/a.mp4"])
     assert contract == CONTRACT and entry.missing == 0
+
+
+def exported(tmp_path: Path, names: list[str]) -> feature_files.FeatureFolder:
+    cache = FeatureCache(str(tmp_path / "cache"), CONTRACT)
+    paths = {}
+    for number, name in enumerate(names):
+        paths[name] = Path(cache.write(video(tmp_path, f"{number}.mp4"), made(seed=number)))
+    return feature_files.FeatureFolder("x", CONTRACT, paths)
+
+
+def test_every_video_has_its_own_exported_file_inside_the_folder(tmp_path: Path) -> None:
+    names = ["a.mp4", "a.mkv", "a.mp4.mov", "b.mp4", "/elsewhere/c.mp4", "/other/c.mp4"]
+    source, out = exported(tmp_path, names), tmp_path / "export"
+    assert feature_files.export(source, str(out), "npy") == len(names)
+    assert len(list(out.rglob("*.npy"))) == len(names)
+    again = feature_files.open_features(str(out))
+    for number, name in enumerate(names):
+        found = again.find(name)
+        assert found is not None
+        np.testing.assert_array_equal(again.read(found).array, made(seed=number).array)
+
+
+def test_exported_anew_in_another_layout_or_format_nothing_old_is_read(tmp_path: Path) -> None:
+    source, out = exported(tmp_path, ["a.mp4"]), str(tmp_path / "export")
+    feature_files.export(source, out, "pt")
+    assert feature_files.export(source, out, "npy", turned=True) == 1
+    np.testing.assert_array_equal(feature_files.open_features(out).read("a").array, made().array)
+    assert feature_files.export(source, out, "npy") == 1
+    np.testing.assert_array_equal(feature_files.open_features(out).read("a").array, made().array)
+    newer = os.path.getmtime(tmp_path / "export" / "a.npy") + 10
+    source.paths["a.mp4"].write_bytes(Path(exported(tmp_path, ["x", "a.mp4"]).paths["a.mp4"]).read_bytes())
+    os.utime(source.paths["a.mp4"], (newer, newer))
+    feature_files.export(source, out, "npz")  # and a.npy, which is older, goes
+    np.testing.assert_array_equal(feature_files.open_features(out).read("a").array, made(seed=1).array)
+    assert sorted(os.listdir(out)) == ["a.npz", "manifest.json"]

@@ -187,7 +187,33 @@ def test_a_run_resumes_and_freezes_what_decides(videos: Path, tmp_path: Path) ->
         "a.mp4",
         "day/b.mkv",
     }
+    assert (reader.detail().column("end").to_numpy() > reader.detail().column("start").to_numpy()).all()
     with pytest.raises(RunError, match="nms: null → "):
         localized(videos, checkpoint=checkpoint, out=out, nms="hard")
     with pytest.raises(RunError, match="command:"):
         list(vidact.classify(str(videos), out=out, workers=0))
+
+
+def test_damaged_features_in_the_cache_are_made_anew_and_lost_ones_of_a_run_too(videos: Path, tmp_path: Path) -> None:
+    make(videos / "one.mp4", frames=1)
+    checkpoint, out = localizer(tmp_path / "x.safetensors"), tmp_path / "features"
+    extract(videos, out, model=ENTRY.spec.name)
+    paths = open_features(str(out)).paths
+    whole = {name: path.read_bytes() for name, path in paths.items()}
+    paths["a.mp4"].write_bytes(whole["a.mp4"][:-4])
+    found = localized(videos, checkpoint=checkpoint, save_features=True)
+    assert found["a.mp4"].status == "ok" and paths["a.mp4"].read_bytes() == whole["a.mp4"]
+    assert not len(found["one.mp4"].details["start"])  # no segment of no length
+    paths["day/b.mkv"].unlink()
+    with pytest.raises(RunError, match=r"contract.stride: 4 → 5$"):
+        extract(videos, out, model=ENTRY.spec.name, stride=5)
+    extract(videos, out, model=ENTRY.spec.name)
+    assert paths["day/b.mkv"].read_bytes() == whole["day/b.mkv"]
+    assert sorted(Reader(str(out)).detail().column("video").to_pylist()) == ["a.mp4", "day/b.mkv", "one.mp4"]
+
+
+def test_a_cache_that_cannot_be_written_ends_the_run(videos: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(RunError, match="cannot write") as caught:
+        extract(videos, tmp_path / "out", model=ENTRY.spec.name, cache=str(tmp_path / "file" / "cache"))
+    assert "--cache" in caught.value.hint

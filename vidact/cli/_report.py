@@ -29,6 +29,11 @@ def nothing_found(paths: Sequence[str], prepared: Prepared | None) -> UsageError
     looked = ", ".join(repr(path) for path in paths[:NAMED])
     if prepared is None:
         return UsageError(f"nothing is listed in {looked}", hint="--allow-empty makes an empty list no error")
+    if prepared.found.videos and not paths:
+        return UsageError(
+            f"the features {prepared.settings.features!r} lists are gone, such as {prepared.found.videos[0].path!r}",
+            hint="make them again with the `vidact features` command that wrote the folder",
+        )
     if prepared.found.videos:
         return UsageError(f"no such file or directory: {looked}", hint="check the name, and that its disk is mounted")
     why = "; ".join(f"{path}: {reason}" for path, reason in prepared.found.skipped[:3])

@@ -160,7 +160,8 @@ def _run(out: Output, request: Request, prepared: Prepared, stop: Stop) -> int:
         try:
             # Another run may have worked in the folder until this one got hold of it.
             again, limit = request.retry_failed, request.limit
-            todo = remaining(prepared.found.videos, sink.committed(), retry_failed=again, limit=limit)
+            done, lost = sink.committed(), prepared.lost
+            todo = remaining(prepared.found.videos, done, retry_failed=again, limit=limit, lost=lost)
             prepared = dataclasses.replace(prepared, todo=todo)
             with Progress(out, todo.videos) as progress:
                 stop.progress = progress

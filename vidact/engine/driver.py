@@ -205,6 +205,8 @@ class _Driver:
 
     def _finished(self, entries: list[Entry], value: bytes) -> None:
         for entry, found in zip(entries, pickle.loads(value), strict=True):
+            if isinstance(found, RunError):
+                raise found
             failure = found if isinstance(found, Failure) else None
             self._ledger.outcomes.append(entry.outcome(failure, None if failure else found))
 

@@ -5,7 +5,7 @@ Pure comparison of identities, sizes and times; reads no file and writes none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -53,10 +53,12 @@ def remaining(
     *,
     retry_failed: bool = False,
     limit: int | None = None,
+    lost: Collection[str] = (),
 ) -> Todo:
     """Sort ``videos`` into what is to do, done and failed; at most ``limit`` of them are to do.
 
-    A file that changed is done again, and so is one that was still changing when it was read. A file that is gone, or
+    A file that changed is done again, and so is one that was still changing when it was read, or whose result is
+    ``lost``. A file that is gone, or
     cannot be looked at for now, keeps its rows.
     """
     todo: list[Video] = []
@@ -64,7 +66,7 @@ def remaining(
     counts = dict.fromkeys(("new", "changed", "retried", "failed", "done", "left"), 0)
     for video in videos:
         before = committed.get(video.video)
-        reason = "new" if before is None else _reason(video, before, retry_failed)
+        reason = "new" if before is None else _reason(video, before, retry_failed, lost)
         if reason in ("failed", "done"):
             counts[reason] += 1
         elif limit is not None and len(todo) >= limit:
@@ -77,9 +79,10 @@ def remaining(
     return Todo(todo, attempts, **counts)
 
 
-def _reason(video: Video, before: Done, retry_failed: bool) -> str:
+def _reason(video: Video, before: Done, retry_failed: bool, lost: Collection[str]) -> str:
     if before.status == "failed":
         if before.error == "StillChanging" or retry_failed:
             return "retried"
         return "failed" if before.unchanged(video) else "changed"
-    return "done" if video.error is not None or before.unchanged(video) else "changed"
+    kept = before.unchanged(video) and video.video not in lost
+    return "done" if video.error is not None or kept else "changed"

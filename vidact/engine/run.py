@@ -26,6 +26,7 @@ from vidact.models.weights import spec_to_json
 from vidact.records import Outcome, RunSettings, Spec, Video
 from vidact.store import manifest
 from vidact.store.feature_files import open_features
+from vidact.store.features import check_writable
 from vidact.tasks.classify import Classify, pictures_of, protocol_of
 from vidact.tasks.features import ExtractFeatures
 from vidact.tasks.localize import Localize
@@ -60,7 +61,10 @@ class Nowhere:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A run before it starts: every ``auto`` is resolved, every setting checked. ``todo`` is as of now."""
+    """A run before it starts: every ``auto`` is resolved, every setting checked. ``todo`` is as of now.
+
+    ``lost`` are videos that were done before, but whose features have been deleted since.
+    """
 
     settings: RunSettings
     choice: Choice
@@ -68,6 +72,7 @@ class Prepared:
     found: Found
     todo: Todo
     resumed: bool
+    lost: frozenset[str] = frozenset()
 
 
 def prepare(request: Request) -> Prepared:
@@ -86,11 +91,13 @@ def prepare(request: Request) -> Prepared:
     split = machine.split(device, workers=request.workers, decoders=request.decoders)
     settings = _settings(request, choice, found.root, split, frozen.get("dtype", "float32"))
     committed: Mapping[str, Done] = {}
+    lost: frozenset[str] = frozenset()
     if frozen and run is not None:
         manifest.refuse_differences(request.out, run, settings, new_root=request.root is not None)
         committed = _committed(request.out)
-    todo = remaining(found.videos, committed, retry_failed=request.retry_failed, limit=request.limit)
-    return Prepared(settings, choice, split, found, todo, bool(frozen))
+        lost = _lost(request)
+    todo = remaining(found.videos, committed, retry_failed=request.retry_failed, limit=request.limit, lost=lost)
+    return Prepared(settings, choice, split, found, todo, bool(frozen), lost)
 
 
 def _find(request: Request, root: str | None) -> Found:
@@ -189,6 +196,16 @@ def _committed(out: str) -> Mapping[str, Done]:
     return Reader(out).committed()
 
 
+def _lost(request: Request) -> frozenset[str]:
+    """Videos whose features a run lists, and nobody finds any more."""
+    from vidact.store.reader import Reader
+
+    if request.command != "features":
+        return frozenset()
+    rows = Reader(request.out).detail(columns=["video", "file"]).to_pydict()
+    return frozenset(video for video, file in zip(rows["video"], rows["file"], strict=True) if not os.path.exists(file))
+
+
 def execute(
     prepared: Prepared,
     sink: Sink,
@@ -201,7 +218,10 @@ def execute(
     ``stop`` and ``progress`` as in ``drive``; the sink is also given the chance to commit while nothing happens.
     """
     settings = prepared.settings
-    todo = remaining(prepared.found.videos, sink.committed(), retry_failed=settings.retry_failed, limit=settings.limit)
+    again, limit = settings.retry_failed, settings.limit
+    todo = remaining(prepared.found.videos, sink.committed(), retry_failed=again, limit=limit, lost=prepared.lost)
+    if todo.videos and (settings.command == "features" or settings.save_features):
+        check_writable(settings.cache)
     sink.withdraw(todo.withdrawn)
     if not todo.videos:
         return

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from vidact.errors import VidactError, VideoError
+from vidact.errors import RunError, VidactError, VideoError
 from vidact.records import Chunk, Columns, Video, VideoFacts
 
 HEARTBEAT = 1.0
@@ -243,18 +243,20 @@ class Decoder:
                 self._opened.popitem(last=False)
 
     def finish(self, jobs: Sequence[tuple[Any, Any, np.ndarray[Any, Any]]]) -> bytes:
-        """Scores → rows of the detail table, for several videos: a pickled list of Columns or Failure.
+        """Scores → rows of the detail table, for several videos: a pickled list of Columns, Failure or RunError.
 
         Pickled here because thousands of small arrays cross a process border far cheaper as one piece.
         """
         return pickle.dumps([_finished(self._task, *job) for job in jobs], protocol=5)
 
 
-def _finished(task: Task, outline: Any, scores: Any, present: Any, model: Any = None) -> Columns | Failure:
+def _finished(task: Task, outline: Any, scores: Any, present: Any, model: Any = None) -> Columns | Failure | RunError:
     try:
         if isinstance(scores, Stored):
             scores = np.memmap(scores.path, np.float32, "r", shape=scores.shape)
         return task.finish(outline, scores, present, model)
+    except RunError as error:  # a disk that is full is full for every video
+        return error
     except Exception as error:  # one video: whatever it is, it becomes a row
         return Failure.of(error, "finish")
 

@@ -37,7 +37,8 @@ def replacing(path: str) -> Iterator[BinaryIO]:
     RunError when the disk refuses.
     """
     folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}.{secrets.token_hex(8)}.tmp")
+    # A name may be as long as the file system allows; those of a run folder, which are looked for, are short.
+    temporary = os.path.join(folder, f".{name[:40]}.{secrets.token_hex(8)}.tmp")
     try:
         with disk_errors(path):
             # Not mkstemp: its mode 0600 would hide the results from everybody else in the group.

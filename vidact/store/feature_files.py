@@ -8,8 +8,10 @@ else of the contract is known; under ``videos`` it may give a video's ``duration
 from __future__ import annotations
 
 import json
+import math
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +20,7 @@ import numpy as np
 
 from vidact.errors import RunError, UsageError
 from vidact.records import Contract
-from vidact.store.atomic import make_folder, replacing, write_json
+from vidact.store.atomic import make_folder, remove, replacing, write_json
 from vidact.store.features import Features, named, read_entry, shown
 from vidact.store.manifest import load_run
 
@@ -138,15 +140,36 @@ def _manifest(top: Path) -> dict[str, Any]:
 def _contract(top: Path, manifest: Mapping[str, Any]) -> Contract:
     given = {field.name: manifest[field.name] for field in fields(Contract) if field.name in manifest}
     missing = [name for name in ("fps", "window", "stride", "offset") if name not in given]
-    numbers = [given[name] for name in ("window", "stride", "offset", "dimension") if name in given]
-    fps = given.get("fps", 1)
-    good = all(isinstance(number, int | float) and number >= 0 for number in numbers) and given.get("stride", 1) > 0
-    if missing or not good or not (fps == "native" or (isinstance(fps, int | float) and fps > 0)):
-        what = f"says nothing of {', '.join(missing)}" if missing else "holds values that cannot be"
-        raise UsageError(f"{str(top / MANIFEST)!r} {what}", hint=f"write it like {_EXAMPLE}")
+    if missing:
+        told = f"{str(top / MANIFEST)!r} says nothing of {', '.join(missing)}"
+        raise UsageError(told, hint=f"write it like {_EXAMPLE}")
+    for name, value in given.items():
+        if not _can_be(name, value):
+            raise UsageError(
+                f"{str(top / MANIFEST)!r}: {name} cannot be {value!r:.80}", hint=f"write it like {_EXAMPLE}"
+            )
+    videos = manifest.get("videos") or {}
+    if not isinstance(videos, dict) or not all(isinstance(facts, dict) for facts in videos.values()):
+        raise UsageError(
+            f"{str(top / MANIFEST)!r}: videos is no table of tables",
+            hint='write it like "videos": {"day1/a": {"duration": 212.3, "fps": 25}}, or leave it out',
+        )
     if manifest.get("layout", "TC") not in ("TC", "CT"):
         raise UsageError(f"{str(top / MANIFEST)!r}: layout {manifest['layout']!r}", hint="write TC or CT")
     return Contract(**{"dimension": 0, "backbone": "", **given})
+
+
+def _can_be(name: str, value: Any) -> bool:
+    """Whether a field of a contract can have this value."""
+    if name == "flow":
+        return isinstance(value, bool)
+    if name in ("backbone", "weights", "normalisation", "crop"):
+        return isinstance(value, str)
+    if name == "fps" and value == "native":
+        return True
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return False
+    return value > 0 if name in ("fps", "stride") else value >= 0
 
 
 def _matrix(path: Path) -> np.ndarray[Any, Any]:
@@ -177,29 +200,63 @@ def _matrix(path: Path) -> np.ndarray[Any, Any]:
 
 def _positive(facts: Mapping[str, Any], name: str) -> float | None:
     value = facts.get(name)
-    return float(value) if isinstance(value, int | float) and value > 0 else None
+    good = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+    return float(value) if good else None  # type: ignore[arg-type]
 
 
 def export(source: FeatureFolder, folder: str, form: Format, *, turned: bool = False) -> int:
     """Write every video's features to ``folder`` as ``form`` with a manifest; how many were written.
 
-    Files that are there and not older than their source stay. ``turned``: (C, T). RunError when the disk refuses.
+    Files that are there and not older than their source stay, unless they are of another contract or layout.
+    ``turned``: (C, T). RunError when the disk refuses.
     """
     make_folder(folder)
+    about = {**asdict(source.contract), "layout": "CT" if turned else "TC"}
+    same = _same_as_before(Path(folder), about)
+    if not same:
+        remove(os.path.join(folder, MANIFEST))  # until it is written anew, nobody can misread what lies here
     videos, written = {}, 0
-    for name in source.names():
+    for name, target in _targets(source.names()).items():
         features = source.read(name)
-        videos[os.path.splitext(name)[0]] = {"duration": features.duration, "fps": features.fps}
-        path = os.path.join(folder, f"{os.path.splitext(name)[0]}.{form}")
-        if os.path.exists(path) and os.path.getmtime(path) >= source.paths[name].stat().st_mtime:
+        videos[target] = {"duration": features.duration, "fps": features.fps}
+        made = source.paths[name].stat().st_mtime
+        fresh = {
+            suffix: same and os.path.exists(path) and os.path.getmtime(path) >= made
+            for suffix in SUFFIXES
+            for path in [os.path.join(folder, target + suffix)]
+        }
+        for suffix in (suffix for suffix, good in fresh.items() if not good):
+            if os.path.exists(os.path.join(folder, target + suffix)):
+                remove(os.path.join(folder, target + suffix))
+        if fresh["." + form]:
             continue
+        path = os.path.join(folder, f"{target}.{form}")
         make_folder(os.path.dirname(path))
         with replacing(path) as file:
             _save(file, features.array.T if turned else features.array, form)
         written += 1
-    facts = {**asdict(source.contract), "layout": "CT" if turned else "TC", "videos": videos}
-    write_json(os.path.join(folder, MANIFEST), facts)
+    write_json(os.path.join(folder, MANIFEST), {**about, "videos": videos})
     return written
+
+
+def _same_as_before(top: Path, about: Mapping[str, Any]) -> bool:
+    """Whether the manifest that is there says the same of its files."""
+    try:
+        before = _manifest(top)
+    except UsageError:
+        return False
+    return {name: before.get(name) for name in about} == dict(about)
+
+
+def _targets(names: Sequence[str]) -> dict[str, str]:
+    """Video → where its file goes, without its suffix: named like the video, with its suffix where two share a stem.
+
+    A video outside the root has an absolute name; its file stays inside the folder nevertheless.
+    """
+    bare = {name: os.path.splitext(name)[0].lstrip("/") for name in names}
+    counts = Counter(bare.values())
+    whole = {name.lstrip("/") for name in names}
+    return {name: stem if counts[stem] == 1 and stem not in whole else name.lstrip("/") for name, stem in bare.items()}
 
 
 def _save(file: Any, array: np.ndarray[Any, Any], form: Format) -> None:

@@ -2,7 +2,8 @@
 
 A cache entry is one safetensors file, written once and atomically, mapped into memory when read: ``features`` float32
 (T, C), ``centres`` float64 (T,) seconds, and in its metadata the contract and which file they were made from. An entry
-of another contract, or of a file that has changed since, is a miss. Knows nothing of models or of how rows are made.
+of another contract, of a file that has changed since, or damaged, is a miss. Knows nothing of models or of how rows are
+made.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vidact.errors import UsageError
+from vidact.errors import RunError, UsageError
 from vidact.records import Contract, Video, VideoFacts
 from vidact.store.atomic import make_folder, replacing
 
@@ -29,6 +30,7 @@ SUFFIX = ".safetensors"
 _KEY = "vidact-features"
 _HEADER_LIMIT = 1 << 20
 _ROWS = 4096  # written at a time
+_OTHER_CACHE = "make room there or choose another folder with --cache, then run the same command again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ def refuse(found: Contract, wanted: Contract, what: str) -> None:
     told = differences(found, wanted)
     if told:
         raise UsageError(
-            f"{what} do not fit: {'; '.join(told)}\n  they are   {shown(found)}\n  wanted are {shown(wanted)}",
+            f"{what} do not fit: {'; '.join(told)}. They are: {shown(found)}. Wanted are: {shown(wanted)}",
             hint="extract them again with `vidact features --model` and this model, or choose the model they are for",
         )
 
@@ -107,6 +109,13 @@ class FeatureCache:
         """Whether there is an entry. A size or time that is not known never has one."""
         return video.size is not None and os.path.exists(self.path(video))
 
+    def find(self, video: Video) -> Features | None:
+        """The entry of ``video``; None when there is none, or it is damaged: then it is made anew."""
+        try:
+            return self.read(video) if self.has(video) else None
+        except UsageError:
+            return None
+
     def read(self, video: Video) -> Features:
         """The entry of ``video``. UsageError when it is damaged or of another contract."""
         path = self.path(video)
@@ -118,9 +127,22 @@ class FeatureCache:
     def write(self, video: Video, features: Features) -> str:
         """Write the entry of ``video``, whole or not at all; its path. RunError when the disk refuses."""
         path = self.path(video)
-        make_folder(os.path.dirname(path))
-        write_entry(path, features, self.contract, video)
+        try:
+            make_folder(os.path.dirname(path))
+            write_entry(path, features, self.contract, video)
+        except RunError as error:
+            raise RunError(error.message, hint=_OTHER_CACHE) from error
         return path
+
+
+def check_writable(folder: str) -> None:
+    """RunError when no entry can be written below ``folder``, before hours go into making some."""
+    try:
+        make_folder(folder)
+    except RunError as error:
+        raise RunError(error.message, hint=_OTHER_CACHE) from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise RunError(f"features cannot be kept in {folder!r}: it is read-only", hint=_OTHER_CACHE)
 
 
 def write_entry(path: str, features: Features, contract: Contract, video: Video) -> None:
@@ -196,7 +218,7 @@ def named(names: Mapping[str, Path], video: str) -> str | None:
     UsageError when several have its stem.
     """
     bare = os.path.splitext(video)[0]
-    for name in (video, bare):
+    for name in (video, bare, bare.lstrip("/")):
         if name in names:
             return name
     stem = os.path.basename(bare)

@@ -130,9 +130,22 @@ def differences(run: Mapping[str, Any], settings: RunSettings, *, new_root: bool
     for name in sorted(set(old) | set(new)):
         before = old.get(name, defaults.get(name))
         after = new.get(name)
-        if before != after and not (name == "root" and new_root):
+        if before == after or (name == "root" and new_root):
+            continue
+        if name == "contract" and before and after:
+            found += _inside(name, json.loads(before), json.loads(after))
+        else:
             found.append(f"{name}: {_shown(before)} → {_shown(after)}")
     return found
+
+
+def _inside(name: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """What differs inside a setting that is a table of its own."""
+    return [
+        f"{name}.{key}: {_shown(before.get(key))} → {_shown(after.get(key))}"
+        for key in sorted({*before, *after})
+        if before.get(key) != after.get(key)
+    ]
 
 
 def refuse_differences(out: str, run: Mapping[str, Any], settings: RunSettings, *, new_root: bool = False) -> None:

@@ -119,8 +119,8 @@ class ExtractFeatures:
         from vidact.video.transform import plan
         from vidact.video.windows import windows
 
-        if self.cache.has(video):
-            return Opened(Outline(video, self.cache.read(video).facts, 0, None, "cache"), ())
+        if (kept := self.cache.find(video)) is not None:
+            return Opened(Outline(video, kept.facts, 0, None, "cache"), ())
         index = read_index(video.path)
         grid, centres = windows(index, self.contract, self.frames)
         grid = self.pictures.follow(index, grid, ahead=0.0)

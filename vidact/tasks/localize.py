@@ -62,8 +62,8 @@ class Localize:
         name = self._name(video)
         if name is not None:
             return Opened(Outline(video, None, 0, None, _FOLDER + name), ())
-        if self.cache.has(video):
-            return Opened(Outline(video, self.cache.read(video).facts, 0, None, "cache"), ())
+        if (kept := self.cache.find(video)) is not None:
+            return Opened(Outline(video, kept.facts, 0, None, "cache"), ())
         if self.extract is None:
             raise VideoError("NoFeatures", f"there are no features of it in {self.settings.features!r}", stage="find")
         return self.extract.open(video)
@@ -131,7 +131,8 @@ class Localize:
             raise VideoError("BadFeatures", error.message, stage="find") from error
 
     def _columns(self, video: str, found: Segments) -> Columns:
-        kept = np.flatnonzero(found.score >= (self.settings.min_score or 0.0))
+        # Behind the end of a video shorter than a window, both ends of a segment are cut to the same time.
+        kept = np.flatnonzero((found.score >= (self.settings.min_score or 0.0)) & (found.end > found.start))
         kept = kept[: self.settings.max_segments]
         return {
             "video": [video] * len(kept),
