@@ -197,3 +197,23 @@ def test_auto_is_resolved(folder: Path, checkpoint: str, monkeypatch: pytest.Mon
     assert (
         settings.batch_size > prepare(Request((str(folder),), checkpoint=checkpoint, device="cpu")).settings.batch_size
     )
+
+
+@pytest.mark.parametrize(("device", "other", "usual"), [("cpu", "cuda", "float32"), ("cuda", "cpu", "bfloat16")])
+def test_auto_is_bfloat16_on_a_gpu_and_stays_what_it_was(
+    folder: Path, checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, other: str, usual: str
+) -> None:
+    monkeypatch.setattr(machine, "gpus", lambda: 1)
+    options: dict[str, Any] = {"checkpoint": checkpoint, "out": str(tmp_path / "out")}
+    asked = Request((str(folder),), **options, dtype="float16", device=device)
+    assert prepare(asked).settings.dtype == "float16"
+    list(vidact.classify(folder, **options, workers=0, device=device, limit=1))
+    assert manifest.load_run(options["out"])["frozen"]["dtype"] == usual
+    again = prepare(Request((str(folder),), **options, device=other))
+    assert again.resumed and again.settings.dtype == usual
+
+
+def test_features_are_float32_on_a_gpu_too(folder: Path, checkpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "gpus", lambda: 1)
+    settings = prepare(Request((str(folder),), checkpoint=checkpoint, command="features", device="cuda")).settings
+    assert (settings.device, settings.dtype) == ("cuda", "float32")

@@ -101,3 +101,15 @@ def test_its_features_have_the_dimension_promised(model: Recognizer) -> None:
     assert model.features(clips).shape == (1, model.spec.feature_dimension)
     assert model.features(clips, pool=False).shape == (1, model.spec.feature_dimension, 4, 3, 3)
     assert math.isclose(float(model.scores(clips).sum()), 1.0, abs_tol=1e-5)
+
+
+@pytest.mark.parametrize("name", [zoo.DEFAULT, "shots-r3d-10.camera-motion-1"])
+def test_sixteen_bits_say_the_same(name: str) -> None:
+    exact, short = load_model(name), load_model(name, dtype="bfloat16")
+    for label in ("pan-left", "zoom-in"):
+        frames = filmed(label, seed=1).repeat(exact.spec.sampling.frames // 16, axis=1)
+        logits, rounded = exact(exact.prepare(frames)), short(short.prepare(frames))
+        assert (rounded - logits).abs().max() < 0.1 * logits.std()
+        assert rounded.argmax() == logits.argmax()
+        features = exact.features(exact.prepare(frames))
+        assert (short.features(short.prepare(frames)) - features).abs().max() < 0.2 * features.std()

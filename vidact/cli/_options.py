@@ -250,7 +250,8 @@ Device = Annotated[
     ),
 ]
 Dtype = Annotated[
-    Literal["auto", "float32", "bfloat16", "float16"], _machine("--dtype", help="Numbers the model computes with.")
+    Literal["auto", "float32", "bfloat16", "float16"],
+    _machine("--dtype", help="Numbers the model computes with. auto: classify takes bfloat16 on a GPU; else float32."),
 ]
 BatchSize = Annotated[
     int | None,

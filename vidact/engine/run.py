@@ -89,7 +89,8 @@ def prepare(request: Request) -> Prepared:
     found = _find(request, frozen.get("root"))
     device = machine.device(request.device)
     split = machine.split(device, workers=request.workers, decoders=request.decoders)
-    settings = _settings(request, choice, found.root, split, frozen.get("dtype", "float32"))
+    usual = frozen.get("dtype") or _usual_dtype(request.command, split.device)
+    settings = _settings(request, choice, found.root, split, usual)
     committed: Mapping[str, Done] = {}
     lost: frozenset[str] = frozenset()
     if frozen and run is not None:
@@ -112,6 +113,14 @@ def _find(request: Request, root: str | None) -> Found:
         error = None if stat else ("NotFound", f"its features {path!r} are gone")
         videos.append(Video(name, path, stat and stat.st_size, stat and stat.st_mtime_ns, error))
     return Found(os.path.abspath(request.features), videos, [])
+
+
+def _usual_dtype(command: str, device: str) -> str:
+    """What ``--dtype auto`` means for a new run: bfloat16 on a GPU, else float32.
+
+    Features are float32 everywhere: other runs, on other machines, read them out of the cache.
+    """
+    return "bfloat16" if command == "classify" and device == "cuda" else "float32"
 
 
 def _settings(request: Request, choice: Choice, root: str, split: machine.Split, dtype: str) -> RunSettings:

@@ -54,6 +54,14 @@ class SpatialAttention(nn.Module):
         return x * torch.sigmoid(self.conv(summary))
 
 
+class Shrink(nn.AvgPool3d):
+    """Averages in float32: torch averages no shorter numbers on CPUs."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) → (B, C, T', H', W') of the same type."""
+        return super().forward(x.float()).to(x.dtype)
+
+
 class Block(nn.Module):
     """A residual block: two 3x3x3 convolutions, or a bottleneck of three, then attention, then the shortcut."""
 
@@ -73,7 +81,7 @@ class Block(nn.Module):
         )
         plain = inputs == outputs and stride == (1, 1, 1)
         # Averaging first uses every place of the input, where a strided 1x1x1 convolution would skip seven of eight.
-        shrink = nn.Identity() if stride == (1, 1, 1) else nn.AvgPool3d(stride, ceil_mode=True, count_include_pad=False)
+        shrink = nn.Identity() if stride == (1, 1, 1) else Shrink(stride, ceil_mode=True, count_include_pad=False)
         self.shortcut = (
             nn.Identity() if plain else nn.Sequential(shrink, _conv(inputs, outputs, 1), nn.BatchNorm3d(outputs))
         )

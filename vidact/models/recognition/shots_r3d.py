@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from vidact.errors import ModelError
 from vidact.models.recognition import attention_r3d
 from vidact.models.recognition.attention_r3d import AttentionR3D
+from vidact.models.recognition.blocks import slid_mean
 
 TRUNK = "attention-r3d-10"
 CONVOLUTIONS = 2
@@ -72,7 +72,7 @@ def differences(frames: Tensor) -> Tensor:
     place, and of the sorted values of each colour, which motion changes little.
     """
     batch, _, time = frames.shape[:3]
-    coarse = F.avg_pool3d(frames, (1, 2, 2)).transpose(1, 2).flatten(3)  # (B, T, 3, places)
+    coarse = slid_mean(frames, (1, 2, 2), (1, 2, 2)).transpose(1, 2).flatten(3)  # (B, T, 3, places)
     ordered = coarse.sort(dim=3).values
     steps = torch.arange(time, device=frames.device)
     found = []
@@ -119,7 +119,7 @@ class ShotsR3D(nn.Module):
 
         They have no axes of time or space to keep: ``pool=False`` gives (B, D, 1, 1, 1).
         """
-        branch = arranged(self.branch(F.avg_pool3d(clips, (1, SHRINK, SHRINK))))
+        branch = arranged(self.branch(slid_mean(clips, (1, SHRINK, SHRINK), (1, SHRINK, SHRINK))))
         found = torch.cat((self.trunk.features(clips[:, :, ::2]), branch), dim=1)
         return found if pool else found[:, :, None, None, None]
 
