@@ -191,7 +191,8 @@ class LocalizerSpec:
 
     ``network`` holds what its tensors do not tell; ``settings`` the inference settings by the project that published
     the checkpoint (``original``, ``opentad``, ``mmaction2``, ``vidact``), as ``models/localization/settings.py``
-    reads them.
+    reads them. ``min_score`` is the score below which a segment is more often wrong than right; a run leaves those out
+    unless it is told another one. 0 where nobody measured it: everything stays, as published scores need it.
     """
 
     name: str
@@ -204,6 +205,7 @@ class LocalizerSpec:
     network: Mapping[str, Any] = field(default_factory=dict)
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: str = ""
+    min_score: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +291,7 @@ class RunSettings:
     backbone: str = frozen("", only=("localize",))
     backbone_hash: str = frozen("", only=("localize",))
     nms: str | None = frozen(only=("localize",))
-    min_score: float | None = frozen(only=("localize",))
+    min_score: float = frozen(0.0, only=("localize",))
     max_segments: int | None = frozen(only=("localize",))
     licence: str = ""
     features: str = ""

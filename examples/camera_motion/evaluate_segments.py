@@ -55,7 +55,7 @@ def make_set(videos: Path, output: Path, count: int, seed: int, say: Callable[[s
 
 def by_vidact(folder: Path, checkpoint: Path | None) -> list[Segment]:
     """What ``vidact localize`` finds in the files of a folder."""
-    command = [sys.executable, "-m", "vidact", "localize", str(folder), "--format", "jsonl", "-o", "-", "--quiet"]
+    command = [sys.executable, "-m", "vidact", "localize", str(folder), "--min-score", "0", "-o", "-", "--quiet"]
     command += ["--checkpoint", str(checkpoint)] if checkpoint else ["--model", "actionformer"]
     told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     rows = [json.loads(line) for line in told.splitlines()]

@@ -178,6 +178,21 @@ def test_options_that_thin_out(videos: Path, tmp_path: Path) -> None:
     ]
 
 
+def test_weights_may_say_below_which_score_segments_are_noise(videos: Path, tmp_path: Path) -> None:
+    from vidact.models.weights import read_localizer_spec, read_tensors
+
+    checkpoint = localizer(tmp_path / "x.safetensors")
+    scores = localized(videos / "a.mp4", checkpoint=checkpoint)["a.mp4"].details["score"]
+    spec = read_localizer_spec(checkpoint)
+    assert spec is not None and spec.min_score == 0 and len(scores) > 1
+    careful = str(tmp_path / "y.safetensors")
+    write_checkpoint(careful, read_tensors(checkpoint), dataclasses.replace(spec, min_score=float(scores.max())))
+    kept = localized(videos / "a.mp4", checkpoint=careful)["a.mp4"].details["score"]
+    assert kept.tolist() == [scores.max()]
+    every = localized(videos / "a.mp4", checkpoint=careful, min_score=0.0)["a.mp4"].details["score"]
+    np.testing.assert_array_equal(every, scores)
+
+
 def test_a_run_resumes_and_freezes_what_decides(videos: Path, tmp_path: Path) -> None:
     checkpoint, out = localizer(tmp_path / "x.safetensors"), str(tmp_path / "out")
     assert len(localized(videos, checkpoint=checkpoint, out=out)) == 3

@@ -151,9 +151,9 @@ SegmentScore = Annotated[
     _segments(
         "--min-score",
         metavar="SCORE",
-        help="Leave out segments that score less.",
+        help="Leave out segments that score less; 0 keeps what evaluation needs.",
         callback=parse.score,
-        show_default="0",
+        show_default="the weights' own, mostly 0",
     ),
 ]
 MaxSegments = Annotated[

@@ -190,7 +190,7 @@ def _meaning(prepared: Prepared) -> list[tuple[str, str]]:
         if settings.command == "localize":
             nms = {None: "as the weights were evaluated", "soft": "soft", "hard": "hard", "none": "none"}[settings.nms]
             most = f"{settings.max_segments} a video" if settings.max_segments else "as many as the weights give"
-            rows += [("NMS", nms), ("segments kept", f"{most}, scores from {settings.min_score or 0:g}")]
+            rows += [("NMS", nms), ("segments kept", f"{most}, scores from {settings.min_score:g}")]
         return rows
     assert spec is not None
     return [

@@ -153,7 +153,7 @@ def _settings(request: Request, choice: Choice, root: str, split: machine.Split,
         backbone=recogniser.spec.name if localizer and recogniser else "",
         backbone_hash=recogniser.weights_hash if localizer and recogniser else "",
         nms=request.nms,
-        min_score=request.min_score,
+        min_score=_min_score(request, choice),
         max_segments=request.max_segments,
         licence=", ".join(
             dict.fromkeys(one.spec.licence for one in (recogniser, localizer) if one and one.spec.licence)
@@ -172,6 +172,11 @@ def _settings(request: Request, choice: Choice, root: str, split: machine.Split,
         retry_failed=request.retry_failed,
         log_file=request.log_file,
     )
+
+
+def _min_score(request: Request, choice: Choice) -> float:
+    own = choice.localizer.spec.min_score if choice.localizer else 0.0
+    return own if request.min_score is None else request.min_score
 
 
 def _task(prepared: Prepared) -> Task:

@@ -132,7 +132,7 @@ class Localize:
 
     def _columns(self, video: str, found: Segments) -> Columns:
         # Behind the end of a video shorter than a window, both ends of a segment are cut to the same time.
-        kept = np.flatnonzero((found.score >= (self.settings.min_score or 0.0)) & (found.end > found.start))
+        kept = np.flatnonzero((found.score >= np.float32(self.settings.min_score)) & (found.end > found.start))
         kept = kept[: self.settings.max_segments]
         return {
             "video": [video] * len(kept),

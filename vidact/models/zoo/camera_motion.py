@@ -103,6 +103,7 @@ LOCALIZERS = (
             licence="Apache-2.0",
             network={"heads": 4, "window": 9, "codes": 0},
             settings={"vidact": Settings(384, threshold=0.05, nms=Suppression(sigma=0.5, min_score=0.05)).to_json()},
+            min_score=0.3,
             notes="Moves of the camera, cuts and fades; a cut is the middle of its segment. It knows no human actions.",
         ),
         family="ActionFormer",
