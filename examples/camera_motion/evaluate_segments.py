@@ -26,6 +26,7 @@ MOVES = (
     "shake",
 )  # fmt: skip
 TIOUS = (0.3, 0.4, 0.5, 0.6, 0.7)
+SHOTS = "shots-r3d-10.camera-motion-1"
 CUT_FRAMES = 2.0
 CUT_HALF_WIDTH = 0.5
 Segment = dict[str, Any]
@@ -53,10 +54,11 @@ def make_set(videos: Path, output: Path, count: int, seed: int, say: Callable[[s
     (output / "truth.json").write_text(json.dumps({"database": database, "pool": {k: len(v) for k, v in pool.items()}}))
 
 
-def by_vidact(folder: Path, checkpoint: Path | None) -> list[Segment]:
+def by_vidact(folder: Path, checkpoint: Path | None, shots: Path | None) -> list[Segment]:
     """What ``vidact localize`` finds in the files of a folder."""
     command = [sys.executable, "-m", "vidact", "localize", str(folder), "--min-score", "0", "-o", "-", "--quiet"]
     command += ["--checkpoint", str(checkpoint)] if checkpoint else ["--model", "actionformer"]
+    command += ["--backbone-checkpoint", f"{SHOTS}={shots}"] if shots else []
     told = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     rows = [json.loads(line) for line in told.splitlines()]
     return [{**row, "video": Path(row["video"]).stem} for row in rows if row["table"] == "segments"]
@@ -234,6 +236,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--videos", type=Path, required=True, help="directory of real videos no training has seen")
     parser.add_argument("--output", type=Path, required=True, help="folder of the sequences; used again if it exists")
     parser.add_argument("--checkpoint", type=Path, help="localizer to test instead of the bundled one")
+    parser.add_argument("--shots", type=Path, help="weights of its features, where they are not the bundled ones")
     parser.add_argument("--sequences", type=int, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cut-score", type=float, default=0.3, help="least score of a cut that counts")
@@ -249,7 +252,7 @@ def main() -> None:
     sources = {name for facts in database.values() for name in facts["sources"]}
     minutes = sum(facts["duration"] for facts in database.values()) / 60
     print(f"{len(database)} sequences of {len(sources)} source videos, {minutes:.0f} minutes")
-    found = by_vidact(args.output / "videos", args.checkpoint)
+    found = by_vidact(args.output / "videos", args.checkpoint, args.shots)
     (args.output / "found.json").write_text(json.dumps(found))
     print("\n".join(mean_precision(database, true_rows(database), found)))
     methods = {"vidact": instants(database, found, args.cut_score)}
