@@ -19,7 +19,7 @@ from vidact.errors import ModelError, RunError, UsageError
 from vidact.models import zoo
 from vidact.models.localization.settings import Settings
 from vidact.models.localization.tcn import TCN
-from vidact.models.weights import write_checkpoint
+from vidact.models.weights import bundled, write_checkpoint
 from vidact.records import Contract, LocalizerSpec, Outcome
 from vidact.store.feature_files import export, open_features
 from vidact.store.reader import Reader
@@ -232,3 +232,31 @@ def test_a_cache_that_cannot_be_written_ends_the_run(videos: Path, tmp_path: Pat
     with pytest.raises(RunError, match="cannot write") as caught:
         extract(videos, tmp_path / "out", model=ENTRY.spec.name, cache=str(tmp_path / "file" / "cache"))
     assert "--cache" in caught.value.hint
+
+
+def test_names_of_classes_and_files_that_are_not_what_they_should_be(videos: Path, tmp_path: Path) -> None:
+    checkpoint, names = localizer(tmp_path / "x.safetensors"), tmp_path / "names.txt"
+    names.write_text("gehen\nspringen\n")
+    found = localized(videos / "a.mp4", checkpoint=checkpoint, labels=str(names))["a.mp4"].details
+    assert set(found["label"]) <= {"gehen", "springen"} and len(found["label"])
+    names.write_text("gehen\n")
+    with pytest.raises(ModelError, match="hold 1 names, the model has 2 classes"):
+        localized(videos, checkpoint=checkpoint, labels=str(names))
+    with pytest.raises(UsageError, match=r"builds on attention-r3d-10[.]camera-motion-1, not on 'other'"):
+        localized(videos, checkpoint=checkpoint, backbone_checkpoint=("other=x.pth",))
+    recogniser = str(bundled(ENTRY.bundled))
+    with pytest.raises(ModelError, match="a recogniser, not a localizer"):
+        localized(videos, checkpoint=recogniser)
+    with pytest.raises(ModelError, match="a localizer, not a recogniser"):
+        list(vidact.classify(str(videos), checkpoint=checkpoint, workers=0))
+    with pytest.raises(ModelError, match="is a localizer, not a recogniser"):
+        list(vidact.classify(str(videos), model="actionformer.thumos14-i3d", workers=0))
+    (tmp_path / "x.pth").write_text("<!DOCTYPE html>")
+    with pytest.raises(ModelError, match="does not say which localizer"):
+        localized(videos, checkpoint=str(tmp_path / "x.pth"))
+    with pytest.raises(ModelError, match="is a web page, not weights"):
+        vidact.load_model("slowfast-r50-8x8", checkpoint=str(tmp_path / "x.pth"))
+    extract(videos, tmp_path / "features", checkpoint=checkpoint)  # those the localizer reads
+    assert open_features(str(tmp_path / "features")).contract == dataclasses.replace(
+        CONTRACT, normalisation="mean 0.5 0.5 0.5 std 0.25 0.25 0.25", crop="96x96, squashed"
+    )

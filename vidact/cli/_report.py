@@ -27,6 +27,10 @@ NAMED = 10
 def nothing_found(paths: Sequence[str], prepared: Prepared | None) -> UsageError:
     """The error for lists without an entry, inputs without a single video, or inputs of which none exists."""
     looked = ", ".join(repr(path) for path in paths[:NAMED])
+    if prepared is None and not paths:
+        return UsageError(
+            "no videos were named", hint="name videos or directories, or a folder of features with --features DIR"
+        )
     if prepared is None:
         return UsageError(f"nothing is listed in {looked}", hint="--allow-empty makes an empty list no error")
     if prepared.found.videos and not paths:

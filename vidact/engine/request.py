@@ -14,6 +14,7 @@ from typing import Any
 from vidact.errors import ModelError, UsageError
 from vidact.models import cache, zoo
 from vidact.models.build import Chosen, ChosenLocalizer, describe, describe_localizer
+from vidact.models.weights import read_localizer_spec
 from vidact.models.zoo import localizers
 from vidact.records import Contract, LocalizerSpec, Spec, VideoFacts
 from vidact.store.feature_files import open_features
@@ -114,10 +115,11 @@ def choose(request: Request, frozen: Mapping[str, Any]) -> Choice:
 
 def _extractor(request: Request, model: str | None) -> Choice:
     """Features of a recogniser, or those a localizer reads."""
-    if localizers.means(model):
+    if localizers.means(model) or (model is None and _holds_localizer(request.checkpoint)):
         if request.fps is not None or request.stride is not None:
             raise UsageError(
-                f"{model} says itself at which fps and stride it reads features", hint="leave --fps and --stride out"
+                f"{model or request.checkpoint} says itself at which fps and stride it reads features",
+                hint="leave --fps and --stride out",
             )
         # What its features are needs no file of its own, unless it is the user's.
         named = localizers.resolve(model or "") if request.checkpoint is None else None
@@ -129,8 +131,12 @@ def _extractor(request: Request, model: str | None) -> Choice:
     return Choice(chosen, None, contract)
 
 
+def _holds_localizer(checkpoint: str | None) -> bool:
+    return checkpoint is not None and read_localizer_spec(checkpoint) is not None
+
+
 def _localizer(request: Request, model: str | None) -> Choice:
-    chosen = describe_localizer(model, request.checkpoint)
+    chosen = describe_localizer(model, request.checkpoint, request.labels)
     wanted = chosen.spec.contract
     if request.features is not None:
         folder = open_features(request.features)
@@ -158,6 +164,11 @@ def _backbone(request: Request, localizer: LocalizerSpec) -> Chosen:
         raise ModelError(
             f"{localizer.name} reads features vidact does not make: {shown(contract)}",
             hint="give a folder of them with --features DIR; `vidact models list` names localizers that need none",
+        )
+    wrong = [] if entry.spec.streams else sorted({*given} - {name, entry.spec.name})
+    if wrong:
+        raise UsageError(
+            f"{localizer.name} builds on {name}, not on {wrong[0]!r}", hint=f"write --backbone-checkpoint {name}=FILE"
         )
     return describe(name, given if entry.spec.streams else given.get(name))
 

@@ -194,7 +194,8 @@ def _task(prepared: Prepared) -> Task:
     if settings.command == "features":
         assert extract is not None
         return extract
-    return Localize(settings, choice.contract, extract)
+    names = choice.localizer.spec.labels if choice.localizer and settings.labels_hash else None
+    return Localize(settings, choice.contract, extract, names)
 
 
 def _digest(spec: Spec, protocol: str) -> str:

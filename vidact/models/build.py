@@ -101,11 +101,22 @@ class ChosenLocalizer:
     weights_hash: str
 
 
-def describe_localizer(name: str | None, checkpoint: str | None = None) -> ChosenLocalizer:
-    """What ``--model`` and ``--checkpoint`` mean for a localizer, without importing torch.
+def describe_localizer(name: str | None, checkpoint: str | None = None, labels: str | None = None) -> ChosenLocalizer:
+    """What ``--model``, ``--checkpoint`` and ``--labels`` mean for a localizer, without importing torch.
 
-    Raises ModelError when the name is unknown, no localizer's, or the file is missing.
+    Raises ModelError when the name is unknown, no localizer's, a file is missing or the labels do not fit.
     """
+    chosen = _chosen_localizer(name, checkpoint)
+    if labels is None:
+        return chosen
+    # Classes are known once a file without a spec is open; where a classifier names segments, labels are its own.
+    known = checkpoint is None or weights.read_localizer_spec(checkpoint) is not None
+    fused = any(settings.get("fusion") for settings in chosen.spec.settings.values())
+    names = read_labels(labels, chosen.spec.classes if known and not fused else None)
+    return dataclasses.replace(chosen, spec=dataclasses.replace(chosen.spec, labels=names))
+
+
+def _chosen_localizer(name: str | None, checkpoint: str | None) -> ChosenLocalizer:
     inside = None if checkpoint is None else weights.read_localizer_spec(checkpoint)
     if inside is not None and checkpoint is not None:
         if name not in (None, inside.name, inside.architecture):
@@ -114,6 +125,8 @@ def describe_localizer(name: str | None, checkpoint: str | None = None) -> Chose
                 hint=f"leave --model out, or give --model {inside.architecture}",
             )
         return ChosenLocalizer(inside, checkpoint, weights.file_hash(checkpoint))
+    if checkpoint is not None and name is None:
+        raise _no_localizer_inside(checkpoint)
     entry = localizers.resolve(name or localizers.DEFAULT)
     if checkpoint is not None and name is not None and "." not in name:
         entry = None  # the name of an architecture alone says nothing about features or labels
@@ -123,6 +136,20 @@ def describe_localizer(name: str | None, checkpoint: str | None = None) -> Chose
         return ChosenLocalizer(entry.spec, checkpoint, weights.file_hash(checkpoint))
     file = cache.file_of(entry)
     return ChosenLocalizer(entry.spec, file, cache.hash_of(entry, file))
+
+
+def _no_localizer_inside(checkpoint: str) -> ModelError:
+    weights.file_hash(checkpoint)  # raises with the reason when it cannot be read
+    recogniser = weights.read_spec(checkpoint)
+    if recogniser is not None:
+        return ModelError(
+            f"{checkpoint!r} holds {recogniser.name}, a recogniser, not a localizer",
+            hint="`vidact classify` takes it, and --backbone-checkpoint NAME=FILE where a localizer builds on it",
+        )
+    return ModelError(
+        f"{checkpoint!r} does not say which localizer it belongs to",
+        hint="name it with --model (`vidact models list --task localization` shows the names)",
+    )
 
 
 def _unknown_localizer(name: str, checkpoint: str | None) -> ModelError:
@@ -149,6 +176,12 @@ def _spec_of_file(name: str | None, checkpoint: str) -> Spec:
     if not os.path.exists(checkpoint):
         weights.file_hash(checkpoint)  # raises with the reason
     if name is None:
+        localizer = weights.read_localizer_spec(checkpoint)
+        if localizer is not None:
+            raise ModelError(
+                f"{checkpoint!r} holds {localizer.name}, a localizer, not a recogniser",
+                hint="`vidact localize --checkpoint` takes it",
+            )
         raise ModelError(
             f"{checkpoint!r} does not say which network it belongs to",
             hint="name it with --model (`vidact models list` shows the names)",
@@ -177,6 +210,8 @@ def unknown(name: str) -> ModelError:
         return ModelError(
             f"{name} has no bundled weights", hint="name a set: " + ", ".join(sets) + ", or give --checkpoint FILE"
         )
+    if localizers.means(name):
+        return ModelError(f"{name} is a localizer, not a recogniser", hint=f"`vidact localize --model {name}` takes it")
     if name in NETWORKS:
         return ModelError(f"{name} has no published weights", hint="give --checkpoint FILE")
     close = difflib.get_close_matches(name, [*zoo.ENTRIES, *NETWORKS], n=3)

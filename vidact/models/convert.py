@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vidact.errors import ModelError
+from vidact.errors import ModelError, RunError
 from vidact.models import _trusted, build, cache, caffe2, pickles, weights, zoo
 from vidact.models.zoo import localizers
 from vidact.records import LocalizerSpec, Spec
@@ -39,7 +39,8 @@ def name_of(file: str, entries: Mapping[str, zoo.Weights[Any]]) -> str:
 def convert(file: str, out: str | None = None, *, name: str | None = None, trust: bool = False) -> tuple[Path, str]:
     """Write the file again; returns where (default: beside it, in the cache ``NAME.safetensors``) and as which model.
 
-    ``name`` as for ``load_model``; ``trust`` runs the code in a pickle. Raises ModelError.
+    ``name`` as for ``load_model``; ``trust`` runs the code in a pickle. Raises ModelError; RunError when the disk
+    refuses.
     """
     if not os.path.isfile(file):
         raise ModelError(f"there is no file {file!r}", hint="`vidact models path NAME` says where a model's file lies")
@@ -51,11 +52,15 @@ def convert(file: str, out: str | None = None, *, name: str | None = None, trust
         raise ModelError(f"{str(target)!r} does not end in .safetensors", hint="give -o a name that does")
     if target.exists() and target.resolve() == Path(file).resolve():
         raise ModelError(f"{file!r} is a safetensors file already", hint="give the new file another name with -o")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".convert") as folder:
-        if trust:
-            file = _trusting(file, folder)
-        _write(file, target, name)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".convert") as folder:
+            if trust:
+                file = _trusting(file, folder)
+            _write(file, target, name)
+    except OSError as error:
+        told = f"cannot write {str(target)!r}: {error.strerror or error}"
+        raise RunError(told, hint="make room there or choose another place with -o") from error
     return target, name
 
 
@@ -80,7 +85,7 @@ def _write(file: str, target: Path, name: str) -> None:
     loaded = caffe2.read_blobs(file) if pickles.is_caffe2(file) else weights.read_tensors(file)
     state = build.unwrap(loaded, file)
     spec: Spec | LocalizerSpec
-    if localizers.means(name):
+    if localizers.means(name) or weights.read_localizer_spec(file) is not None:
         from vidact.models import localizer
 
         spec = build.describe_localizer(name, file).spec

@@ -51,6 +51,7 @@ def read(path: str) -> Any:
     """
     import torch
 
+    _refuse_other_files(path)
     # torch takes pairs of a stand-in and the name it stands for.
     allowed: list[Any] = [(type(f"Inert{number}", (Inert,), {}), name) for number, name in enumerate(INERT)]
     try:
@@ -68,6 +69,16 @@ def read(path: str) -> Any:
             f"{path!r} is not a checkpoint torch can read: {_first_line(error)}",
             hint="copy or download it again, and compare its size with the original's",
         ) from error
+
+
+def _refuse_other_files(path: str) -> None:
+    """ModelError for what a download often leaves instead of weights, where torch has only riddles to say."""
+    with open(path, "rb") as file:
+        head = file.read(200).lstrip().lower()
+    if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise ModelError(f"{path!r} is a web page, not weights", hint="download the file itself, not the page about it")
+    if head.startswith(b"version https://git-lfs"):
+        raise ModelError(f"{path!r} is a pointer of Git LFS, not weights", hint="fetch the file with `git lfs pull`")
 
 
 def _beyond_tensors(path: str) -> list[str]:

@@ -19,6 +19,7 @@ from vidact.store.features import FeatureCache, Features, refuse
 from vidact.tasks.features import ExtractFeatures, Opened, Outline, assembled
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
     from numpy.typing import NDArray
@@ -38,13 +39,22 @@ class Loaded:
 
 
 class Localize:
-    """The task of one run. ``extract`` makes features where there are none; None: every video has some already."""
+    """The task of one run. ``extract`` makes features where there are none; None: every video has some already.
+
+    ``labels`` are the user's names of the classes; None: the weights' own.
+    """
 
     views = 1
     finisher = "scorer"
 
-    def __init__(self, settings: RunSettings, contract: Contract, extract: ExtractFeatures | None) -> None:
-        self.settings, self.contract, self.extract = settings, contract, extract
+    def __init__(
+        self,
+        settings: RunSettings,
+        contract: Contract,
+        extract: ExtractFeatures | None,
+        labels: Sequence[str] | None = None,
+    ) -> None:
+        self.settings, self.contract, self.extract, self.labels = settings, contract, extract, labels
         self.item = extract.item if extract else (1, 1, 1, 3)
         self.cache = FeatureCache(settings.cache, contract)
 
@@ -90,7 +100,11 @@ class Localize:
         torch.set_num_threads(threads)
         settings = self.settings
         localizer: Localizer = load_model(
-            settings.model, checkpoint=settings.checkpoint or None, device=settings.device, sha256=settings.weights_hash
+            settings.model,
+            checkpoint=settings.checkpoint or None,
+            device=settings.device,
+            labels=self.labels,
+            sha256=settings.weights_hash,
         )
         own = localizer.settings
         methods: dict[str, Any] = {"hard": "hard", "soft": "gaussian", "none": "none"}
