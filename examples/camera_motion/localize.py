@@ -58,7 +58,7 @@ SHOTS = replace(
     notes="Scores are those of attention-r3d-10.camera-motion-1; its features also tell cuts and fades frame by frame.",
 )
 LOCALIZER = "actionformer.camera-motion-1"
-LEAST_SCORE = 0.05
+LEAST_SCORE, NOISE = 0.05, 0.3
 NOTES = "Moves of the camera, cuts and fades; a cut is the middle of its segment. It knows no human actions."
 TRAINING = (
     "--width", "96", "--levels", "6", "--window", "9", "--length", "384", "--batch-size", "8", "--lr", "0.001",
@@ -191,6 +191,7 @@ def bundle(trained: Path, target: Path) -> None:
     settings = from_json(dict(spec.settings["vidact"]))
     settings = replace(settings, threshold=LEAST_SCORE, nms=replace(settings.nms, min_score=LEAST_SCORE))
     own = {"name": LOCALIZER, "licence": "Apache-2.0", "notes": NOTES, "settings": {"vidact": settings.to_json()}}
+    own["min_score"] = NOISE
     write_checkpoint(target, read_tensors(trained), replace(spec, **own))
 
 

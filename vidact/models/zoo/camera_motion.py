@@ -108,8 +108,8 @@ LOCALIZERS = (
         ),
         family="ActionFormer",
         source="bundled:actionformer.camera-motion-1.safetensors",
-        sha256="d7a01a9584d78d1805af1c1cd649739c02e53e0cec21f92e5b64685901c98bb1",
-        size=4_005_892,
+        sha256="3fde93dcc26d12fba18e9c2c91ed82a39e5aeca3b3aaee30bea42c56e7099c93",
+        size=4_005_908,
         tested=True,
     ),
 )
