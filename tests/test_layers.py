@@ -87,7 +87,7 @@ def test_rooms_stay_small(path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["models", "list"], ["classify", "--help"]])
 def test_quick_commands_import_nothing_heavy(arguments: list[str]) -> None:
-    heavy = ("torch", "ray", "decord", "av", "pyarrow", "transformers", "cv2")
+    heavy = ("torch", "ray", "decord", "av", "pyarrow", "transformers", "cv2", "numpy")
     code = (
         "import sys\n"
         "from vidact.cli.app import main\n"

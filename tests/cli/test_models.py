@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from cli.conftest import Vidact
@@ -46,6 +47,17 @@ def test_every_model_can_be_shown(capsys: pytest.CaptureFixture[str], name: str)
     assert shown["name"] == name
     # Proposals without classes take theirs from a classifier of whole videos.
     assert len(shown["labels"]) in (0, shown["classes"]) or shown["classes"] == 1
+
+
+def test_a_localizer_where_a_recogniser_is_wanted_is_called_one(vidact: Vidact, videos: Path) -> None:
+    name = next(iter(localizers.ENTRIES))
+    done = vidact("classify", videos, "--model", name, "--dry-run")
+    assert (done.code, f"{name} is a localizer" in done.err, f"vidact localize --model {name}" in done.err) == (
+        3,
+        True,
+        True,
+    )
+    assert "name the set: tridet." in vidact("models", "show", "tridet").err
 
 
 def test_an_unknown_model_names_its_neighbours(vidact: Vidact) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import pickle
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +20,12 @@ from models.golden import Record
 from models.serving import Site, serving
 from models.test_convert import as_caffe2, small
 
+from vidact import load_model
 from vidact.models import cache, zoo
+from vidact.models.localization.settings import Settings
+from vidact.models.localization.tcn import TCN
+from vidact.models.weights import write_checkpoint
+from vidact.records import Contract, LocalizerSpec
 
 NAME = "c2d-r50.k400"
 FILE = f"/{NAME}/C2D_8x8_R50.pyth"
@@ -138,9 +144,23 @@ def test_a_caffe2_file_is_used_once_it_is_converted(vidact: Vidact, site: Site, 
     done = vidact("models", "convert", file)
     assert done.code == 0, done.err
     assert Path(done.out.strip()).name == f"{name}.safetensors"
+    assert f"vidact classify PATH --checkpoint {shlex.quote(done.out.strip())}" in done.err
     assert vidact("models", "path", name).out == done.out
     assert vidact("models", "verify", name).code == 0
     assert vidact("classify", videos, "--model", name, "--dry-run").code == 0
+
+
+def test_a_trained_localizer_is_converted_and_the_next_command_is_its_own(vidact: Vidact, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    contract = Contract(12.0, 16, 4, 8.0, 8, "somebody's")
+    settings = {"vidact": Settings(64).to_json()}
+    spec = LocalizerSpec("tcn.made-up", "tcn", contract, 2, ("run", "jump"), settings=settings)
+    write_checkpoint(tmp_path / "x.safetensors", TCN(8, width=6, layers=2, classes=2).state_dict(), spec)
+    out = tmp_path / "a new.safetensors"
+    done = vidact("models", "convert", tmp_path / "x.safetensors", "-o", out)
+    assert done.code == 0, done.err
+    assert f"vidact localize PATH --checkpoint '{out}'" in done.err
+    assert load_model(checkpoint=out).spec == spec
 
 
 def test_the_licence_is_said_before_the_download(vidact: Vidact, site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -164,6 +164,8 @@ def test_a_localizer_whose_features_vidact_does_not_make(videos: Path, tmp_path:
     # With videos named too, each takes its features; where there are none, that video fails and says so.
     found = localized(videos, features=str(folder), checkpoint=checkpoint)
     assert found["a.mp4"].status == "ok" and found["day/b.mkv"].row["error"] == "NoFeatures"
+    with pytest.raises(ModelError):  # a backbone that was named is not left out in silence
+        localized(videos, features=str(folder), checkpoint=checkpoint, backbone_checkpoint=("i3d.k400=x.pt",))
 
 
 def test_options_that_thin_out(videos: Path, tmp_path: Path) -> None:

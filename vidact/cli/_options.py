@@ -63,7 +63,12 @@ Checkpoint = Annotated[
 ]
 Labels = Annotated[
     str | None,
-    _model("--labels", metavar="FILE", help="Names of the classes, one a line.", show_default="those of the weights"),
+    _model(
+        "--labels",
+        metavar="FILE",
+        help="Names of the classes, one a line, or JSON.",
+        show_default="those of the weights",
+    ),
 ]
 
 Localizer = Annotated[

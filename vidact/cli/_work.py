@@ -43,7 +43,7 @@ def work(command: str, given: Mapping[str, Any], then: Callable[[], None] = lamb
     listed += given.get("listed", ())
     named = {field.name: given[field.name] for field in dataclasses.fields(Request) if field.name in given}
     named.pop("listed", None)
-    named |= {name: tuple(value or ()) for name, value in named.items() if name == "backbone_checkpoint"}
+    named["backbone_checkpoint"] = tuple(named["backbone_checkpoint"] or ())
     request = Request(tuple(inputs), tuple(listed), given["output"], command, **named)
     dry_run = given["dry_run"]
     with Output(quiet=given["quiet"], data=request.out == "-", log_file=None if dry_run else request.log_file) as out:

@@ -34,7 +34,7 @@ app = _group(
     help="Tells which action every clip of your videos shows, and when actions happen, as Parquet or JSONL.",
     epilog="Begin with: vidact classify DIRECTORY",
 )
-models = _group(help="The models vidact knows.")
+models = _group(help="The models vidact knows, and their files on this machine.")
 train = _group(help="Train a model on your own videos.")
 evaluate = _group(help="Judge what a run found by what is true.")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from vidact.cli import _options as options
@@ -95,6 +94,8 @@ def show(out: Output, report: Report) -> None:
 
 
 def _show_confusion(out: Output, report: Report) -> None:
+    import numpy as np
+
     names = report.labels
     if len(names) <= SMALL:
         out.heading("videos by true label (lines) and predicted label (columns)")

@@ -48,8 +48,8 @@ def list_models(
 ) -> None:
     """List the models vidact knows.
 
-    Those marked bundled are part of vidact; `classify` downloads the others when they are named, or takes their file
-    with --checkpoint.
+    Those marked bundled are part of vidact; a run that names one marked 'to download' downloads it; of the others, and
+    of any, it takes the file with --checkpoint.
     """
     from vidact.models import cache, zoo
     from vidact.models.zoo import localizers

@@ -1,8 +1,9 @@
-"""``vidact models pull|verify|path|rm``: the files of the zoo's weights on this machine."""
+"""``vidact models pull|verify|convert|path|rm``: the files of weights on this machine."""
 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 from functools import partial
 from pathlib import Path
@@ -54,9 +55,9 @@ def remove(name: Name, quiet: options.Quiet = False) -> None:
 
     entry = find(name)
     here = cache.folder(entry)
-    size = sum(file.stat().st_size for file in here.glob("*") if file.is_file())
     if not here.is_dir():
         raise ModelError(f"{entry.spec.name} has no file in {str(here.parent)!r}", hint="vidact models list --cached")
+    size = sum(file.stat().st_size for file in here.glob("*") if file.is_file())
     shutil.rmtree(here)
     Output(quiet=quiet).note(f"Removed {str(here)!r} ({size / 1e6:.1f} MB).")
 
@@ -134,6 +135,7 @@ def convert(
     quiet: options.Quiet = False,
 ) -> None:
     """Write a checkpoint as one safetensors file that says itself how it is used; also PySlowFast's Caffe2 files."""
+    from vidact.models import build
     from vidact.models.convert import convert as convert_file
 
     out = Output(quiet=quiet)
@@ -141,7 +143,8 @@ def convert(
         out.note(f"Warning: code inside {file!r} is being run with your rights.")
     target, name = convert_file(file, output, name=model, trust=trust)
     out.text(str(target))
-    out.note(f"It holds {name}. Next:  vidact classify VIDEOS --checkpoint {target}")
+    command = "localize" if build.is_localizer(name, str(target)) else "classify"
+    out.note(f"It holds {name}. Next: vidact {command} PATH --checkpoint {shlex.quote(str(target))}")
 
 
 def _checked(entry: Weights[Any] | None, file: Path) -> tuple[bool, str]:

@@ -17,7 +17,7 @@ from vidact.models.build import Chosen, ChosenLocalizer, describe, describe_loca
 from vidact.models.weights import read_localizer_spec
 from vidact.models.zoo import localizers
 from vidact.records import Contract, LocalizerSpec, Spec, VideoFacts
-from vidact.store.feature_files import open_features
+from vidact.store.feature_files import FeatureFolder, open_features
 from vidact.store.features import differences, refuse, shown
 from vidact.tasks.classify import parse_views, protocol_of
 from vidact.tasks.features import contract_of
@@ -75,11 +75,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The models of a run. ``recogniser`` sees the videos (None: their features exist), ``localizer`` the features."""
+    """The models of a run. ``recogniser`` sees the videos (None: their features exist), ``localizer`` the features.
+
+    ``folder`` holds features the user named; opened once, since it may list many.
+    """
 
     recogniser: Chosen | None
     localizer: ChosenLocalizer | None = None
     contract: Contract | None = None
+    folder: FeatureFolder | None = None
 
     @property
     def name(self) -> str:
@@ -138,20 +142,20 @@ def _holds_localizer(checkpoint: str | None) -> bool:
 def _localizer(request: Request, model: str | None) -> Choice:
     chosen = describe_localizer(model, request.checkpoint, request.labels)
     wanted = chosen.spec.contract
+    folder = None
     if request.features is not None:
         folder = open_features(request.features)
         refuse(folder.contract, wanted, f"the features in {request.features!r}")
         if not (request.inputs or request.listed):
-            return Choice(None, chosen, wanted)
+            return Choice(None, chosen, wanted, folder)
     try:
         backbone = _backbone(request, chosen.spec)
     except ModelError:
-        if request.features is None:
+        if folder is None or request.backbone_checkpoint:
             raise
-        return Choice(
-            None, chosen, wanted
-        )  # what has features there needs no backbone; the others fail, each for itself
-    return Choice(backbone, chosen, _made(wanted, backbone))
+        # What has features there needs no backbone; the others fail, each for itself.
+        return Choice(None, chosen, wanted, folder)
+    return Choice(backbone, chosen, _made(wanted, backbone), folder)
 
 
 def _backbone(request: Request, localizer: LocalizerSpec) -> Chosen:

@@ -1,4 +1,4 @@
-"""One run from inputs to outcomes: what ``vidact classify`` and ``vidact.classify`` have in common.
+"""One run from inputs to outcomes: what every command that makes a run has in common with its Python function.
 
 ``prepare`` decides everything and touches nothing; ``execute`` does it. Neither prints, and which sink takes the
 outcomes (a run folder, a stream, nothing) is the caller's business.
@@ -25,7 +25,6 @@ from vidact.engine.worker import Task
 from vidact.models.weights import spec_to_json
 from vidact.records import Outcome, RunSettings, Spec, Video
 from vidact.store import manifest
-from vidact.store.feature_files import open_features
 from vidact.store.features import check_writable
 from vidact.tasks.classify import Classify, pictures_of, protocol_of
 from vidact.tasks.features import ExtractFeatures
@@ -86,7 +85,7 @@ def prepare(request: Request) -> Prepared:
     begun = run is not None and not request.overwrite and bool(manifest.own_parts(request.out))
     frozen: dict[str, Any] = dict(run["frozen"]) if run and begun else {}
     choice = choose(request, frozen)
-    found = _find(request, frozen.get("root"))
+    found = _find(request, choice, frozen.get("root"))
     device = machine.device(request.device)
     split = machine.split(device, workers=request.workers, decoders=request.decoders)
     usual = frozen.get("dtype") or _usual_dtype(request.command, split.device)
@@ -101,18 +100,18 @@ def prepare(request: Request) -> Prepared:
     return Prepared(settings, choice, split, found, todo, bool(frozen), lost)
 
 
-def _find(request: Request, root: str | None) -> Found:
+def _find(request: Request, choice: Choice, root: str | None) -> Found:
     """The videos asked for; where only features are named, the videos these are of, under their own names."""
-    if request.features is None or request.inputs or request.listed:
+    folder = choice.folder
+    if folder is None or request.inputs or request.listed:
         return find(request.inputs, root=request.root or root, listed=request.listed)
-    folder = open_features(request.features)
     videos = []
     for name in folder.names():
         path = str(folder.paths[name])
         stat = os.stat(path) if os.path.exists(path) else None
         error = None if stat else ("NotFound", f"its features {path!r} are gone")
         videos.append(Video(name, path, stat and stat.st_size, stat and stat.st_mtime_ns, error))
-    return Found(os.path.abspath(request.features), videos, [])
+    return Found(os.path.abspath(folder.folder), videos, [])
 
 
 def _usual_dtype(command: str, device: str) -> str:

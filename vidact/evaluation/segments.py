@@ -27,8 +27,8 @@ class Sides:
     """``truth`` and ``found`` of the videos of the truth, which both call by its number in ``videos``.
 
     ``durations`` by that number, in seconds, where known. ``subset`` is what of the truth is judged (None: all).
-    ``absent``: videos of the truth nothing was predicted for, ``failed`` among them those the run could not read;
-    ``strangers``: videos that are not in this part of the truth, with ``dropped`` segments.
+    ``absent``: videos of the truth the run does not have; ``failed``: those it has and could not read; ``strangers``:
+    videos of the run that are not in this part of the truth, with ``dropped`` segments.
     """
 
     videos: tuple[str, ...]

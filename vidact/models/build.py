@@ -202,9 +202,13 @@ def _spec_of_file(name: str | None, checkpoint: str) -> Spec:
 
 
 def unknown(name: str) -> ModelError:
-    """The error for a name that is neither an architecture nor a set of weights."""
+    """The error for a name that is no recogniser's: what it is instead, or might be."""
     import difflib
 
+    if localizers.resolve(name):
+        return ModelError(f"{name} is a localizer, not a recogniser", hint=f"vidact localize --model {name} PATH")
+    if localizers.means(name):
+        return _unknown_localizer(name, None)
     sets = [known for known, entry in zoo.ENTRIES.items() if entry.spec.architecture == name]
     if sets:
         return ModelError(
@@ -242,7 +246,7 @@ def load_model(
     file = (
         dict(checkpoint) if isinstance(checkpoint, Mapping) else None if checkpoint is None else os.fspath(checkpoint)
     )
-    if not isinstance(file, dict) and _is_localizer(name, file):
+    if not isinstance(file, dict) and is_localizer(name, file):
         return _load_localizer(name, file, device, dtype, labels, sha256)
     chosen = describe(name, file, labels if isinstance(labels, str) else None)
     if labels is not None and not isinstance(labels, str):
@@ -300,7 +304,8 @@ def _load_streams(chosen: Chosen, device: str, dtype: str, sha256: str | None) -
     return TwoStream(rgb, flow, dataclasses.replace(chosen.spec, classes=rgb.spec.classes))
 
 
-def _is_localizer(name: str | None, file: str | None) -> bool:
+def is_localizer(name: str | None, file: str | None) -> bool:
+    """Whether these are a localizer's weights: by their name, or by what the file says of itself."""
     return localizers.means(name) or (file is not None and weights.read_localizer_spec(file) is not None)
 
 

@@ -85,7 +85,7 @@ def _write(file: str, target: Path, name: str) -> None:
     loaded = caffe2.read_blobs(file) if pickles.is_caffe2(file) else weights.read_tensors(file)
     state = build.unwrap(loaded, file)
     spec: Spec | LocalizerSpec
-    if localizers.means(name) or weights.read_localizer_spec(file) is not None:
+    if build.is_localizer(name, file):
         from vidact.models import localizer
 
         spec = build.describe_localizer(name, file).spec

@@ -23,9 +23,9 @@ from vidact.models.recognizer import DTYPES
 from vidact.models.weights import State, read_tensors
 from vidact.records import Contract, LocalizerSpec, Segments
 
-# architecture → the module that builds it. A module offers published_by(state) → format, from_state(format, state,
-# options)
-# → (network, state under its own keys); its network offers find(features (C, T), settings) → candidates, times in rows.
+# architecture → the module that builds it. A module offers published_by(state) → format and
+# from_state(format, state, options) → (network, state under its own keys); its network offers
+# find(features (C, T), settings) → candidates, times in rows.
 NETWORKS = {
     "actionformer": "vidact.models.localization.actionformer",
     "bmn": "vidact.models.localization.bmn",

@@ -13,6 +13,7 @@ import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,7 @@ import numpy as np
 from vidact.errors import RunError, UsageError
 from vidact.records import Contract
 from vidact.store.atomic import make_folder, remove, replacing, write_json
-from vidact.store.features import Features, named, read_entry, shown
+from vidact.store.features import Features, read_entry, shown
 from vidact.store.manifest import load_run
 
 MANIFEST = "manifest.json"
@@ -50,7 +51,25 @@ class FeatureFolder:
 
         UsageError when several have its stem.
         """
-        return named(self.paths, video)
+        bare = os.path.splitext(video)[0]
+        for name in (video, bare, bare.lstrip("/")):
+            if name in self.paths:
+                return name
+        same = self._by_stem.get(os.path.basename(bare), [])
+        if len(same) > 1:
+            raise UsageError(
+                f"{video!r} could be any of {', '.join(repr(name) for name in sorted(same)[:3])}",
+                hint="name features by the whole path of their video",
+            )
+        return same[0] if same else None
+
+    @cached_property
+    def _by_stem(self) -> Mapping[str, list[str]]:
+        """Sorted out once, since every video of a large archive may have to be looked up so."""
+        found: dict[str, list[str]] = {}
+        for name in self.paths:
+            found.setdefault(os.path.basename(os.path.splitext(name)[0]), []).append(name)
+        return found
 
     def read(self, name: str) -> Features:
         """The features of one video. UsageError when the file is damaged, holds no matrix, or NaN."""

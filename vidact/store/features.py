@@ -14,7 +14,6 @@ import os
 import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -210,22 +209,3 @@ def _mapped(path: str, base: int, entry: Mapping[str, Any]) -> NDArray[Any]:
     if not last - first:
         return np.zeros(shape, kind)
     return np.memmap(path, kind, "r", base + first, shape)
-
-
-def named(names: Mapping[str, Path], video: str) -> str | None:
-    """Which of ``names`` means ``video``: the same, the same without its suffix, or the only one with its stem.
-
-    UsageError when several have its stem.
-    """
-    bare = os.path.splitext(video)[0]
-    for name in (video, bare, bare.lstrip("/")):
-        if name in names:
-            return name
-    stem = os.path.basename(bare)
-    same = [name for name in names if os.path.basename(os.path.splitext(name)[0]) == stem]
-    if len(same) > 1:
-        raise UsageError(
-            f"{video!r} could be any of {', '.join(repr(name) for name in sorted(same)[:3])}",
-            hint="name features by the whole path of their video",
-        )
-    return same[0] if same else None

@@ -57,7 +57,6 @@ def read_labelled(path: str, subset: str | None = None) -> Labelled:
             )
         rows = [row for row in rows if row.part is not None and row.part.lower() == subset.lower()]
     labels: dict[str, str] = {}
-    twice: list[str] = []
     for row in rows:
         if not row.video or not row.label:
             raise UsageError(f"{row.where}: the video or the label is empty", hint=_FORMATS)
@@ -66,10 +65,9 @@ def read_labelled(path: str, subset: str | None = None) -> Labelled:
                 f"{row.where}: {row.video!r} is {row.label!r} here and {labels[row.video]!r} before",
                 hint="a video has one label",
             )
-        twice.append(row.video)
     if not labels:
         raise UsageError(f"{path!r} holds no videos", hint=_FORMATS)
-    repeated = len(twice) - len(labels)
+    repeated = len(rows) - len(labels)
     notes = (f"{repeated} lines of {path!r} repeat a video and count once",) if repeated else ()
     return Labelled(labels, all(re.fullmatch(r"\d{1,6}", label) for label in labels.values()), notes)
 

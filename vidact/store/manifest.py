@@ -24,8 +24,9 @@ from vidact.store.atomic import TEMPORARY, disk_errors, sync_folder, write_json
 
 NAME = "run.json"
 SUMMARY = "summary.json"
-FOLDERS = ("videos", "predictions", "segments", "features")
-COMMANDS = ("classify", "localize", "features")
+DETAIL = {"classify": "predictions", "localize": "segments", "features": "features"}
+"""Command → the name of the table, and folder, that holds its rows."""
+FOLDERS = ("videos", *DETAIL.values())
 SCHEMA = 1
 """Version of the tables (see schemas.py); here because a newer folder is refused before pyarrow is loaded."""
 
@@ -245,7 +246,7 @@ def _is_run(run: Any) -> bool:
     frozen, invocations = run.get("frozen"), run.get("invocations")
     return (
         isinstance(frozen, dict)
-        and frozen.get("command") in COMMANDS
+        and frozen.get("command") in DETAIL
         and isinstance(invocations, list)
         and all(isinstance(one, dict) for one in invocations)
     )

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from vidact.records import Outcome
-from vidact.store.manifest import SCHEMA
+from vidact.store.manifest import DETAIL, SCHEMA
 
 __all__ = [
     "DETAIL",
@@ -108,8 +108,6 @@ TABLES: dict[str, pa.Schema] = {
     "features": FEATURES,
     "videos": VIDEOS,
 }
-DETAIL: dict[str, str] = {"classify": "predictions", "localize": "segments", "features": "features"}
-"""Command → the name of the table, and folder, that holds its rows."""
 
 ORDER: dict[str, tuple[str, ...]] = {
     "predictions": ("video", "clip", "rank"),

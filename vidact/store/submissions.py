@@ -8,7 +8,7 @@ published evaluations count it as wrong, and told. Opens no video.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vidact.errors import UsageError
@@ -57,7 +57,7 @@ def read_submission(path: str) -> Submission:
     if not odd:
         return found
     note = f"{len(odd)} predicted segments do not end after they start and count as wrong (first: {odd[0]})"
-    return Submission(found.videos, found.video, found.start, found.end, found.label, found.score, (note,))
+    return replace(found, notes=(note,))
 
 
 def _numbers(row: Any, where: str) -> tuple[float, float, float]:

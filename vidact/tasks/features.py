@@ -14,6 +14,7 @@ import numpy as np
 from vidact.errors import UsageError, VideoError
 from vidact.records import Chunk, Columns, Contract, RunSettings, Spec, Video, VideoFacts
 from vidact.store.features import FeatureCache, Features
+from vidact.tasks.classify import CHUNK_SECONDS
 from vidact.tasks.pictures import Pictures
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from vidact.video.sampling import ClipGrid
     from vidact.video.transform import Plan
 
-CHUNK_SECONDS = 600.0
-"""Length of the stretches a long video is cut into."""
 _ROWS = 65_536  # looked at together for values that are not finite
 
 

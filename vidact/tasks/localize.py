@@ -121,7 +121,7 @@ class Localize:
         return self.extract.score(model.backbone, frames)
 
     def finish(self, outline: Outline, scores: Any, present: Any, model: Any = None) -> Columns:
-        """Features (rows, 1, D), or those that exist → rows of ``segments``, in the order of time."""
+        """Features (rows, 1, D), or those that exist → rows of ``segments``, best first."""
         features = self._features(outline, scores, present)
         if self.settings.save_features and outline.source is None:
             self.cache.write(outline.video, features)
@@ -147,7 +147,6 @@ class Localize:
     def _columns(self, video: str, found: Segments) -> Columns:
         # Behind the end of a video shorter than a window, both ends of a segment are cut to the same time.
         kept = np.flatnonzero((found.score >= np.float32(self.settings.min_score)) & (found.end > found.start))
-        kept = kept[: self.settings.max_segments]
         return {
             "video": [video] * len(kept),
             "start": found.start[kept],

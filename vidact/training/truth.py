@@ -9,7 +9,7 @@ import hashlib
 import random
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vidact.errors import UsageError
 from vidact.store.annotations import AnnotatedVideo, Annotations
@@ -155,5 +155,5 @@ def _checked(found: Truth, listed: bool) -> Truth:
         )
     if empty:
         note = f"{len(empty)} labels have no segment to train on and will never be found, such as {empty[0]!r}"
-        return Truth(found.train, found.held_out, found.labels, (*found.notes, note))
+        return replace(found, notes=(*found.notes, note))
     return found

@@ -19,10 +19,9 @@ class Weights(Generic[S]):
     ``source`` is ``bundled:NAME`` for a file inside the package, ``hub:OWNER/REPOSITORY/FILE``, a URL, or empty where
     no program can get the file: then ``where`` tells a person, or is empty too, if nobody publishes one. ``sha256``
     (empty where nobody published it; its first digits where the file's name holds them) and ``size`` (bytes, 0 if
-    unknown) are of that file. ``tested`` says whether
-    anyone has run vidact with the real file. ``labels`` names the list of classes among the assets, in the order of the
-    network's outputs, where the spec does not hold the names itself. ``mark`` is a regular expression that a key of the
-    file matches and no key of other publishers' files does.
+    unknown) are of that file. ``tested`` says whether anyone has run vidact with the real file. ``labels`` names the
+    list of classes among the assets, in the order of the network's outputs, where the spec does not hold the names
+    itself. ``mark`` is a regular expression that a key of the file matches and no key of other publishers' files does.
     """
 
     spec: S
