@@ -19,7 +19,7 @@ def test_list_names_every_model(vidact: Vidact) -> None:
     done = vidact("models", "list")
     assert done.code == 0
     assert [line.split("\t")[0] for line in done.out.splitlines()] == NAMES
-    assert zoo.DEFAULT in done.err
+    assert zoo.DEFAULT in done.err and localizers.DEFAULT in done.err
 
 
 def test_list_for_programs(vidact: Vidact) -> None:

@@ -72,7 +72,8 @@ def list_models(
         right=("clip", "size", "score"),
         fold=("model", "labels", "licence"),
     )
-    out.note(f"The default is {zoo.DEFAULT}. `vidact models show NAME` tells all about one.")
+    defaults = f"classify uses {zoo.DEFAULT}, localize {localizers.DEFAULT}"
+    out.note(f"Without --model {defaults}. `vidact models show NAME` tells all about one.")
 
 
 def _fits(entry: Weights[Any], text: str | None, family: str | None, classes: str | None) -> bool:

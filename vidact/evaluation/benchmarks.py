@@ -51,4 +51,3 @@ BENCHMARKS: dict[str, Benchmark] = {
     "multithumos": Benchmark(_grid(10, 90, 10), _FIELD, "test", frames=True, notes="dense labels"),
     "charades": Benchmark(_grid(10, 90, 10), _FIELD, "test", frames=True, sampled=True, notes="dense labels"),
 }
-DEFAULT = "anet"

@@ -26,7 +26,8 @@ def read_labels(path: str | os.PathLike[str], classes: int | None = None) -> tup
             labels = _without_numbers([line.strip() for line in text.split("\n") if line.strip()])
     except (OSError, ValueError) as error:  # no UTF-8 and no JSON are ValueErrors
         raise ModelError(
-            f"cannot read the labels {name!r}: {error}", hint="give one label a line, as UTF-8 text"
+            f"cannot read the labels {name!r}: {getattr(error, 'strerror', None) or error}",
+            hint="give one label a line, as UTF-8 text",
         ) from error
     seen: set[str] = set()
     for number, label in enumerate(labels, 1):

@@ -160,7 +160,10 @@ def load_json(name: str) -> Any:
         with open(name, encoding="utf-8-sig") as file:
             return json.load(file, object_pairs_hook=unique)
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{name!r} cannot be read: {error}", hint="give a JSON file in UTF-8, or a .csv") from error
+        raise UsageError(
+            f"{name!r} cannot be read: {getattr(error, 'strerror', None) or error}",
+            hint="give a JSON file in UTF-8, or a .csv",
+        ) from error
     except ValueError as error:
         raise UsageError(f"{name!r} is no whole JSON file: {error}", hint="is it complete? Copy it again") from error
 
@@ -240,7 +243,9 @@ def _csv_rows(name: str) -> Iterator[tuple[int, dict[str, str]]]:
                     )
                 yield reader.line_num, {key: value.strip() for key, value in row.items()}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{name!r} cannot be read: {error}", hint="give a CSV file in UTF-8") from error
+        raise UsageError(
+            f"{name!r} cannot be read: {getattr(error, 'strerror', None) or error}", hint="give a CSV file in UTF-8"
+        ) from error
 
 
 # Both

@@ -150,7 +150,10 @@ def _manifest(top: Path) -> dict[str, Any]:
             hint=f"write one, such as {_EXAMPLE}; frames are counted at fps, row i is centred at i x stride + offset",
         ) from None
     except (OSError, ValueError) as error:
-        raise UsageError(f"cannot read {str(path)!r}: {error}", hint=f"write it anew, such as {_EXAMPLE}") from error
+        raise UsageError(
+            f"cannot read {str(path)!r}: {getattr(error, 'strerror', None) or error}",
+            hint=f"write it anew, such as {_EXAMPLE}",
+        ) from error
     if not isinstance(facts, dict):
         raise UsageError(f"{str(path)!r} holds no table", hint=f"write it anew, such as {_EXAMPLE}")
     return facts

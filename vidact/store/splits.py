@@ -44,7 +44,8 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
-            f"{str(path)!r} cannot be read: {error}", hint="give a text file in UTF-8; split files lie in one folder"
+            f"{str(path)!r} cannot be read: {getattr(error, 'strerror', None) or error}",
+            hint="give a text file in UTF-8; split files lie in one folder",
         ) from error
     for number, line in enumerate(text.splitlines(), 1):
         if line.strip():

@@ -187,7 +187,10 @@ def _rows(path: Path, required: Iterable[str]) -> Iterator[tuple[int, dict[str, 
                     )
                 yield reader.line_num, {key: value.strip() for key, value in row.items()}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{str(path)!r} cannot be read: {error}", hint="give a CSV file in UTF-8") from error
+        raise UsageError(
+            f"{str(path)!r} cannot be read: {getattr(error, 'strerror', None) or error}",
+            hint="give a CSV file in UTF-8",
+        ) from error
 
 
 def _example(path: Path, line: int, row: dict[str, str]) -> Example:

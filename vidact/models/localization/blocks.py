@@ -238,8 +238,3 @@ class PredictionHead(nn.Module):
             x = conv(x, mask)
         outputs: Tensor = self.out(x)
         return outputs
-
-
-def round_up(length: int, multiple: int) -> int:
-    """The smallest multiple of ``multiple`` that is not below ``length``."""
-    return -(-length // multiple) * multiple

@@ -20,7 +20,7 @@ Triple = tuple[int, int, int]
 
 DEPTHS: dict[int, tuple[int, int, int, int]] = {10: (1, 1, 1, 1), 18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3)}
 BOTTLENECK_DEPTHS = frozenset({50})
-ATTENTION, PLAIN = "attention-r3d", "r3d-plain"
+ATTENTION = "attention-r3d"
 
 STRIDES: tuple[Triple, ...] = ((1, 1, 1), (2, 2, 2), (2, 2, 2), (1, 2, 2))
 """First stride (time, height, width) of each stage: time is kept long, because motion lives there."""

@@ -7,7 +7,7 @@ from vidact.models.zoo.entry import LocalizerEntry
 from vidact.models.zoo.lookup import newest
 from vidact.records import LocalizerSpec
 
-DEFAULT = "actionformer"
+DEFAULT = "actionformer.camera-motion-1"
 
 _FAMILIES = {"ActionFormer": actionformer.SPECS, "BMN": bmn.SPECS, "TriDet": tridet.SPECS}
 _REPOSITORIES = {
