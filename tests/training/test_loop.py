@@ -201,3 +201,9 @@ def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
 def test_a_recipe_without_a_length_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="length"):
         trainer(tmp_path, Recipe(rounds=None))
+
+
+@pytest.mark.parametrize(("name", "value"), [("lr", float("nan")), ("lr", -1.0), ("weight_decay", float("inf"))])
+def test_numbers_no_training_can_have_are_refused(name: str, value: float) -> None:
+    with pytest.raises(UsageError, match=f"{name} is "):
+        Recipe(**{name: value})

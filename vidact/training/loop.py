@@ -82,6 +82,12 @@ class Recipe:
     amp: bool = False
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        for name in ("lr", "weight_decay", "momentum", "warmup", "final_lr", "smoothing", "clip", "ema"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:  # NaN is neither
+                raise UsageError(f"{name} is {value:g}", hint="give a number that is not below 0")
+
     def rate(self, progress: float) -> float:
         """The learning rate at ``progress`` 0..1 of the training."""
         if progress < self.warmup:
