@@ -26,6 +26,8 @@ class Recognizer:
         self.spec = spec
         self.device = torch.device(device)
         self.dtype = DTYPES[dtype]
+        if dtype == "float32":  # by default a GPU rounds what convolutions multiply to 10 bits of mantissa
+            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
         try:
             self.network = network.to(device=self.device, dtype=self.dtype).eval().requires_grad_(False)
         except (RuntimeError, AssertionError) as error:
