@@ -14,7 +14,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from engine.fakes import FakeTask, videos
 
 from vidact.engine import machine, plan, run
+from vidact.engine.request import Choice
 from vidact.models import zoo
+from vidact.models.build import Chosen
 from vidact.records import RunSettings
 from vidact.store import rundir
 from vidact.video.find import Found
@@ -28,7 +30,8 @@ def main(folder: str, out: str, workers: str) -> int:
     settings = RunSettings(root=folder, batch_size=8, workers=int(workers), decoders=1)
     split = machine.Split(1, 1, 1, 1, "cpu")
     todo = plan.Todo([], {}, 0, 0, 0, 0, 0, 0)
-    prepared = run.Prepared(settings, zoo.ENTRIES[zoo.DEFAULT].spec, split, found, todo, False)
+    chosen = Chosen(zoo.ENTRIES[zoo.DEFAULT].spec, "", "")
+    prepared = run.Prepared(settings, Choice(chosen), split, found, todo, False)
 
     asked = []
     signal.signal(signal.SIGTERM, lambda *_: asked.append(True))
