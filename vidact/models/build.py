@@ -214,8 +214,6 @@ def unknown(name: str) -> ModelError:
         return ModelError(
             f"{name} has no bundled weights", hint="name a set: " + ", ".join(sets) + ", or give --checkpoint FILE"
         )
-    if localizers.means(name):
-        return ModelError(f"{name} is a localizer, not a recogniser", hint=f"`vidact localize --model {name}` takes it")
     if name in NETWORKS:
         return ModelError(f"{name} has no published weights", hint="give --checkpoint FILE")
     close = difflib.get_close_matches(name, [*zoo.ENTRIES, *NETWORKS], n=3)
