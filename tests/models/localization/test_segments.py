@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from models.localization.golden import Record
 
-from vidact.models.localization.segments import Detections, fuse, hard_picks, proposals, soft_picks, suppress, vote
+from vidact.models.localization.lookahead import look_ahead
+from vidact.models.localization.picks import best_picks, hard_picks, soft_picks
+from vidact.models.localization.segments import Detections, fuse, proposals, suppress, vote
 from vidact.models.localization.settings import Fusion, Suppression
 
 ORIGINAL, OPENTAD, MMACTION = Record("nms_actionformer"), Record("nms_opentad"), Record("nms_bmn_mmaction2")
@@ -134,6 +136,29 @@ def test_a_cap_changes_nothing_but_the_number(method: Any, levels: int) -> None:
     if not levels:
         np.testing.assert_array_equal(capped.segments, whole.segments[:40])
         np.testing.assert_array_equal(capped.labels, whole.labels[:40])
+
+
+@pytest.mark.parametrize("method", ["gaussian", "linear", "zero", "widening"])
+@pytest.mark.parametrize("classes", [1, 20])
+@pytest.mark.parametrize("cap", [30, 800])
+def test_looking_ahead_finds_what_single_steps_find(method: Any, classes: int, cap: int) -> None:
+    given = many(800, classes, seed=cap)
+    given.segments[:, 1] = given.segments[:, 0] + 0.1 * np.diff(given.segments)[:, 0]  # few overlap, so that it pays
+    rules = Suppression(method=method, iou=0.3, low=0.2, high=0.001, max_segments=cap, min_score=0.01)
+    found = look_ahead(given.segments, given.scores, given.labels, rules)
+    rows, scores = best_picks(given.segments, given.scores, given.labels, rules)
+    assert found is not None
+    np.testing.assert_array_equal(found[0], rows)
+    np.testing.assert_array_equal(found[1], scores)
+
+
+def test_looking_ahead_leaves_equal_scores_of_one_class_to_single_steps() -> None:
+    segments = np.array([[0, 1], [5, 6], [9, 10]], dtype=np.float32)
+    scores = np.array([0.5, 0.5, 0.4], dtype=np.float32)
+    assert look_ahead(segments, scores, np.array([0, 0, 0]), Suppression()) is None
+    found = look_ahead(segments, scores, np.array([0, 1, 0]), Suppression(max_segments=1))
+    assert found is not None
+    np.testing.assert_array_equal(found[0], [0])
 
 
 def test_classes_do_not_lower_each_other() -> None:
