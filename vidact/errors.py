@@ -15,12 +15,17 @@ from __future__ import annotations
 
 
 class VidactError(Exception):
-    """Root of every error vidact raises on purpose. ``hint`` is the command or step to try next."""
+    """Root of every error vidact raises on purpose. ``hint`` is the command or step to try next.
 
-    def __init__(self, message: str, *, hint: str = "") -> None:
+    ``details`` are further lines below the message. It is lines apart and not a message with line ends in it, since
+    a line end in a message may come from the name of a file, and is shown as an escape.
+    """
+
+    def __init__(self, message: str, *, hint: str = "", details: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.details = details
 
     def __reduce__(self) -> tuple[object, ...]:
         # Keyword-only arguments do not survive the default pickling, and these cross process borders.

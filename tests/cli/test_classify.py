@@ -56,6 +56,19 @@ def classify(vidact: Vidact, checkpoint: Path, videos: Path, scored: list[engine
 Classify = Callable[..., Any]
 
 
+def test_a_video_from_elsewhere_joins_a_run_and_is_told_so(
+    classify: Classify, vidact: Vidact, checkpoint: Path, tmp_path: Path
+) -> None:
+    assert "holds a run" not in classify().err
+    (tmp_path / "d.mp4").write_bytes(b"not a video")
+    for said in (f"1 video outside {tmp_path / 'videos'}: 1 to do\n", f"outside {tmp_path / 'videos'}: 1 done\n"):
+        done = vidact("classify", tmp_path / "d.mp4", "--checkpoint", checkpoint)
+        assert said in done.err
+        told = f"vidact-out holds a run of {tmp_path / 'videos'}; this one is added to it (-o names another folder).\n"
+        assert (told in done.err) == ("to do" in said)
+    assert Reader(str(tmp_path / "vidact-out")).videos().num_rows == 4
+
+
 def tree(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() if path.is_file() else b"" for path in sorted(folder.rglob("*"))}
 

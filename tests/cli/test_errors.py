@@ -10,6 +10,7 @@ import pytest
 import typer
 from cli.conftest import Vidact
 from cli.runs import make_run, outcome
+from cli.test_output import Screen
 
 from vidact.cli import _errors
 from vidact.cli._output import ClosedPipe
@@ -39,6 +40,23 @@ def test_exit_codes(error: BaseException, code: int) -> None:
 def test_message_and_next_step(capsys: pytest.CaptureFixture[str]) -> None:
     assert _errors.report(UsageError("no \x1b[31mgood", hint="vidact --help\n")) == 2
     assert capsys.readouterr() == ("", "Error: no \\x1b[31mgood\nNext:  vidact --help\\x0a\n")
+
+
+def test_details_are_lines_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    _errors.report(UsageError("a\nb", details=("one\x1b", "two\n"), hint="c"))
+    assert capsys.readouterr().err == "Error: a\\x0ab\none\\x1b\ntwo\\x0a\nNext:  c\n"
+
+
+def test_on_a_terminal_words_are_kept_whole_and_commands_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setenv("NO_COLOR", "1")
+    _errors.report(UsageError("none of these words fits", hint="vidact features PATH -o DIR"))
+    _errors.report(UsageError("", hint="check the name of the file"))
+    assert screen.getvalue() == (
+        "Error: none of these\nwords fits\nNext:  vidact features PATH -o DIR\nNext:  check the\nname of the file\n"
+    )
 
 
 def test_an_unexpected_error_is_a_line_and_how_to_see_more(capsys: pytest.CaptureFixture[str]) -> None:

@@ -112,6 +112,14 @@ def test_misuse_cannot_steer_the_terminal(vidact: Vidact) -> None:
     assert "\x1b" not in done.err
 
 
+def test_every_command_that_makes_a_run_has_a_folder_of_its_own() -> None:
+    found = {
+        name: next(option.default for option in commands()[name].params if option.name == "output")
+        for name in ("classify", "localize", "features")
+    }
+    assert found == {"classify": "vidact-out", "localize": "vidact-segments", "features": "vidact-features"}
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_script(vidact: Vidact, monkeypatch: pytest.MonkeyPatch, shell: str) -> None:
     monkeypatch.setenv("_VIDACT_COMPLETE", f"source_{shell}")

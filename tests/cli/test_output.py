@@ -126,6 +126,20 @@ def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == ("", "")
 
 
+def test_notes_are_broken_between_words_on_a_terminal_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = "it knows not human actions: /a/path/that/is/wider"
+    Output().note(line)
+    assert capsys.readouterr().err == line + "\n"
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setenv("COLUMNS", "14")
+    Output().note(line)
+    Output().note(line, command=True)
+    assert screen.getvalue() == f"it knows not\nhuman actions:\n/a/path/that/is/wider\n{line}\n"
+
+
 def test_when_rows_go_to_stdout_words_do_not(capsys: pytest.CaptureFixture[str]) -> None:
     out = Output(data=True)
     out.text("a")

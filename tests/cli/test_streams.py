@@ -79,6 +79,7 @@ def test_features_of_two_streams_stand_side_by_side(vidact: Vidact, files: dict[
     assert done.code == 0, done.err
     row = Reader(str(tmp_path / "out")).detail().to_pylist()[0]
     assert (row["rows"], row["dimension"]) == (2, 4096)
+    assert ", 2 rows, " in done.out and "localize" not in done.err
 
 
 def test_a_part_without_a_file_is_named(vidact: Vidact, files: dict[str, Path], tmp_path: Path) -> None:

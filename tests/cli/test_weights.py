@@ -67,6 +67,10 @@ def test_pull_path_verify_rm(vidact: Vidact, site: Site) -> None:
     assert vidact("models", "rm", NAME).code == 0
     assert not file.parent.exists()
     assert vidact("models", "rm", NAME).code == 3
+    file.parent.mkdir()
+    (file.parent / ".lock").touch()  # all that a download without a connection leaves
+    done = vidact("models", "rm", NAME)
+    assert (done.code, "has no file" in done.err, "Removed" in done.err) == (3, True, False)
 
 
 def test_a_file_put_there_by_hand_is_used(vidact: Vidact, site: Site) -> None:

@@ -90,10 +90,23 @@ def test_an_entry_moved_under_another_contract_is_refused(tmp_path: Path) -> Non
 def test_a_refusal_shows_both_contracts() -> None:
     wanted = dataclasses.replace(CONTRACT, stride=8, fps="native")
     with pytest.raises(UsageError) as caught:
-        refuse(CONTRACT, wanted, "the features of a.mp4")
+        refuse(CONTRACT, wanted, "the features of a.mp4", "bmn.x")
     assert "stride is 4, wanted 8" in caught.value.message and "fps is 25.0, wanted 'native'" in caught.value.message
-    assert caught.value.message.count("16-frame windows") == 2
-    assert "\n" not in caught.value.message  # it is printed as one line
+    assert [line.count("16-frame windows") for line in caught.value.details] == [1, 1]
+    assert "\n" not in "".join([caught.value.message, *caught.value.details])  # each is printed as one line
+    assert caught.value.hint == "vidact features PATH --model bmn.x -o DIR"
+    with pytest.raises(UsageError) as caught:
+        refuse(CONTRACT, wanted, "the features of a.mp4", "bmn.x", "my file.safetensors")
+    assert caught.value.hint == "vidact features PATH --checkpoint 'my file.safetensors' -o DIR"
+
+
+def test_a_refusal_shortens_hashes() -> None:
+    one, other = (dataclasses.replace(CONTRACT, weights="sha256:" + digit * 64) for digit in "ab")
+    with pytest.raises(UsageError) as caught:
+        refuse(one, other, "the features of a.mp4", "bmn.x")
+    said = "".join([caught.value.message, *caught.value.details])
+    assert said.count("sha256:aaaaaaaaaaaa") == said.count("sha256:bbbbbbbbbbbb") == 2
+    assert "a" * 13 not in said and "b" * 13 not in said
 
 
 def test_what_nobody_stated_cannot_differ() -> None:

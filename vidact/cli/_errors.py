@@ -9,7 +9,7 @@ import traceback
 
 import typer
 
-from vidact.cli._output import BOLD, ClosedPipe, abandon_stdout, coloured, plain, write
+from vidact.cli._output import BOLD, ClosedPipe, abandon_stdout, coloured, plain, wrapped, write
 from vidact.errors import ModelError, RunError, UsageError, VidactError
 
 DONE = 0
@@ -40,8 +40,13 @@ def report(error: BaseException) -> int:
         return DONE
     code, message, hint = explain(error)
     bold, red = (BOLD, RED) if coloured(sys.stderr) else ("{}", "{}")
-    text = f"{red.format('Error:')} {plain(message)}\n" if message else ""
-    text += f"{bold.format('Next:')}  {plain(hint)}\n" if hint else ""
+    text = f"{red.format('Error:')} {wrapped(plain(message), sys.stderr, len('Error: '))}\n" if message else ""
+    text += "".join(f"{wrapped(plain(line), sys.stderr)}\n" for line in getattr(error, "details", ()))
+    if hint:  # a command is to be copied, so no line end of ours comes into it
+        whole = hint.startswith("vidact ")
+        text += (
+            f"{bold.format('Next:')}  {plain(hint) if whole else wrapped(plain(hint), sys.stderr, len('Next:  '))}\n"
+        )
     if os.environ.get("VIDACT_DEBUG", "0") not in ("", "0"):
         trace = "".join(traceback.format_exception(error)).rstrip("\n").split("\n")
         text = "".join(f"{plain(line)}\n" for line in trace) + text

@@ -78,11 +78,14 @@ class Output:
         if not self.quiet:
             write(self._result, plain(line) + "\n")
 
-    def note(self, line: str) -> None:
-        """One line beside the result: what a person wants to know and a program does not."""
+    def note(self, line: str, *, command: bool = False) -> None:
+        """One line beside the result: what a person wants to know and a program does not.
+
+        A ``command`` is to be copied, so a narrow terminal must not get line ends of ours in it.
+        """
         self.log(line)
         if not self.quiet:
-            write(sys.stderr, plain(line) + "\n")
+            write(sys.stderr, (plain(line) if command else wrapped(plain(line), sys.stderr)) + "\n")
 
     def log(self, line: str) -> None:
         """One line for the log file alone, with the time."""
@@ -108,7 +111,7 @@ class Output:
             for line in cells:
                 write(self._result, "\t".join(line) + "\n")
             return
-        layout = Layout(columns, right, fold, width=self._width(), bold=coloured(self._result))
+        layout = Layout(columns, right, fold, width=columns_of(self._result), bold=coloured(self._result))
         for batch in _batches(cells, BATCH):
             write(self._result, layout.render(batch))
 
@@ -124,16 +127,35 @@ class Output:
             return
         write(self._result, (BOLD.format(plain(line)) if coloured(self._result) else plain(line)) + "\n")
 
-    def _width(self) -> int:
-        """Columns of the terminal results go to."""
-        try:
-            return int(os.environ.get("COLUMNS", "")) or 80
-        except ValueError:
-            pass
-        try:
-            return os.get_terminal_size(self._result.fileno()).columns or 80
-        except (OSError, ValueError):
-            return 80
+
+def columns_of(stream: IO[str]) -> int:
+    """Columns of the terminal behind ``stream``."""
+    try:
+        return int(os.environ.get("COLUMNS", "")) or 80
+    except ValueError:
+        pass
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80
+
+
+def wrapped(text: str, stream: IO[str], before: int = 0) -> str:
+    """``text`` in lines broken between words if ``stream`` is a terminal, else as it is.
+
+    ``before``: columns of the first line that are taken. A word wider than the terminal, such as a path, stays whole.
+    """
+    if not stream.isatty():
+        return text
+    width = columns_of(stream)
+    lines: list[str] = []
+    for word in text.split(" "):
+        joined = f"{lines[-1]} {word}" if lines else word
+        if not lines or cell_len(joined) + (before if len(lines) == 1 else 0) <= width:
+            lines[-1:] = [joined]
+        else:
+            lines.append(word)
+    return "\n".join(lines)
 
 
 def plain(text: str) -> str:

@@ -26,10 +26,14 @@ NARROW = "{n_fmt}/{total_fmt} videos, {desc}"
 
 
 class Progress:
-    """Use as a context manager around the run. ``clips`` and ``video`` are called as work comes back."""
+    """Use as a context manager around the run. ``clips`` and ``video`` are called as work comes back.
 
-    def __init__(self, out: Output, videos: Sequence[Video]) -> None:
+    ``noun``: what a clip is called, such as the rows of features.
+    """
+
+    def __init__(self, out: Output, videos: Sequence[Video], noun: str = "clips") -> None:
         self.phase = "starting"
+        self._noun = noun
         self._out = out
         self._total = len(videos)
         self._bytes = sum(video.size or 0 for video in videos)
@@ -82,14 +86,16 @@ class Progress:
         parts = [f"{self.videos - self.failed} of {self._total} {noun} done in {clock(wall)}"]
         parts += [f"{self._partial} of them partial"] if self._partial else []
         parts += [f"{self.failed} failed"] if self.failed else []
-        parts += [f"{self._clips} clips, {self._seconds / max(wall, 1e-3):.1f}x real time"] if self._clips else []
+        parts += (
+            [f"{self._clips} {self._noun}, {self._seconds / max(wall, 1e-3):.1f}x real time"] if self._clips else []
+        )
         return ", ".join(parts)
 
     def _rates(self) -> str:
         elapsed = max(time.monotonic() - (self._first or self._began), 1e-3)
         parts = [self.phase] if self.phase else []
         if self._clips:
-            parts.append(f"{self._clips / elapsed:.1f} clips/s")
+            parts.append(f"{self._clips / elapsed:.1f} {self._noun}/s")
             parts.append(f"{self._seconds / elapsed:.1f}x real time")
         parts.append(f"{self.failed} failed")
         if self._first is not None and self._read and self.videos < self._total:

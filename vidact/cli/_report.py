@@ -53,8 +53,12 @@ def begin(out: Output, request: Request, prepared: Prepared) -> None:
     for line in _about(request, prepared):
         out.note(line)
     outside = sum(os.path.isabs(video.video) for video in found.videos)
-    where = f"{outside} of them outside the root" if outside else "in"
-    out.note(f"{videos(len(found.videos))}{',' if outside else ''} {where} {found.root}: {_counts(prepared)}")
+    where = " outside" if outside == len(found.videos) else f", {outside} of them outside" if outside else " in"
+    out.note(f"{videos(len(found.videos))}{where} {found.root}: {_counts(prepared)}")
+    strange = sum(os.path.isabs(video.video) for video in todo.videos)
+    if prepared.resumed and strange:
+        added = "this one is" if strange == 1 else "these are"
+        out.note(f"{request.out} holds a run of {found.root}; {added} added to it (-o names another folder).")
     for line in _skipped(found):
         out.note(line)
     if prepared.resumed and todo.videos:
@@ -64,7 +68,8 @@ def begin(out: Output, request: Request, prepared: Prepared) -> None:
 def _about(request: Request, prepared: Prepared) -> Iterator[str]:
     """Which weights, where a name was left out or stood for one of several; what makes the features."""
     name, asked = prepared.choice.name, request.model
-    if request.checkpoint is None and asked != name and name.partition(".")[2].startswith("camera-motion"):
+    known = request.command != "features"  # features alone tell nothing yet
+    if known and request.checkpoint is None and asked != name and name.partition(".")[2].startswith("camera-motion"):
         knows = "camera motion, cuts and fades" if request.command == "localize" else "camera motion and cuts"
         yield f"Using {name}: it knows {knows}, not human actions. For models that do: vidact models list"
     elif asked != name:
@@ -125,10 +130,21 @@ def end(out: Output, request: Request, prepared: Prepared, progress: Progress, r
     out.text(f"Results: {name}")
     commands = [again()] if left else []
     commands.append(f"{program()} show {name}")
+    if request.command == "features" and (which := _localizer(request)):
+        commands.append(f"{program()} localize --features {name} {which}")
     if progress.failed or prepared.todo.failed:
         commands += [f"{program()} show {name} --status failed", again("--retry-failed")]
     for number, command in enumerate(commands):
-        out.note(f"{'      ' if number else 'Next: '} {command}")
+        out.note(f"{'      ' if number else 'Next: '} {command}", command=True)
+
+
+def _localizer(request: Request) -> str:
+    """The option that names the localizer whose features these are; empty when they are a recogniser's."""
+    from vidact.models import build
+
+    if not build.is_localizer(request.model, request.checkpoint):
+        return ""
+    return shlex.join(["--checkpoint", request.checkpoint] if request.checkpoint else ["--model", str(request.model)])
 
 
 def program() -> str:

@@ -163,7 +163,8 @@ def _run(out: Output, request: Request, prepared: Prepared, stop: Stop) -> int:
             done, lost = sink.committed(), prepared.lost
             todo = remaining(prepared.found.videos, done, retry_failed=again, limit=limit, lost=lost)
             prepared = dataclasses.replace(prepared, todo=todo)
-            with Progress(out, todo.videos) as progress:
+            noun = "rows" if request.command == "features" else "clips"
+            with Progress(out, todo.videos, noun) as progress:
                 stop.progress = progress
                 _execute(out, prepared, sink, progress, stop)
         except BaseException as error:

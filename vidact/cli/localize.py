@@ -17,7 +17,7 @@ def localize(
     nms: options.Nms = None,
     min_score: options.SegmentScore = None,
     max_segments: options.MaxSegments = None,
-    output: options.Output = "vidact-out",
+    output: options.Output = "vidact-segments",
     format: options.Format = "parquet",
     root: options.Root = None,
     overwrite: options.Overwrite = False,

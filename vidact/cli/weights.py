@@ -55,7 +55,8 @@ def remove(name: Name, quiet: options.Quiet = False) -> None:
 
     entry = find(name)
     here = cache.folder(entry)
-    if not here.is_dir():
+    # A download that got nothing leaves its lock.
+    if not any(file.name != ".lock" for file in here.glob("*")):
         raise ModelError(f"{entry.spec.name} has no file in {str(here.parent)!r}", hint="vidact models list --cached")
     size = sum(file.stat().st_size for file in here.glob("*") if file.is_file())
     shutil.rmtree(here)

@@ -145,7 +145,8 @@ def _localizer(request: Request, model: str | None) -> Choice:
     folder = None
     if request.features is not None:
         folder = open_features(request.features)
-        refuse(folder.contract, wanted, f"the features in {request.features!r}")
+        what = f"the features in {request.features!r}"
+        refuse(folder.contract, wanted, what, chosen.spec.name, request.checkpoint)
         if not (request.inputs or request.listed):
             return Choice(None, chosen, wanted, folder)
     try:

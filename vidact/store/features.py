@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -29,6 +30,7 @@ SUFFIX = ".safetensors"
 _KEY = "vidact-features"
 _HEADER_LIMIT = 1 << 20
 _ROWS = 4096  # written at a time
+_HASH = len("sha256:") + 12
 _OTHER_CACHE = "make room there or choose another folder with --cache, then run the same command again"
 
 
@@ -67,17 +69,29 @@ def differences(found: Contract, wanted: Contract) -> list[str]:
         if field.name == "weights":
             unstated |= not (str(ours).startswith("sha256:") and str(theirs).startswith("sha256:"))
         if ours != theirs and not unstated:
+            if field.name == "weights":
+                ours, theirs = _short(ours), _short(theirs)
             told.append(f"{field.name} is {theirs!r}, wanted {ours!r}")
     return told
 
 
-def refuse(found: Contract, wanted: Contract, what: str) -> None:
-    """UsageError with both contracts when features ``what`` cannot be read as ``wanted``."""
+def _short(weights: str) -> str:
+    """Which weights; of a hash the first twelve digits."""
+    return weights[:_HASH] if weights.startswith("sha256:") else weights
+
+
+def refuse(found: Contract, wanted: Contract, what: str, model: str, checkpoint: str | None = None) -> None:
+    """UsageError with both contracts when features ``what`` cannot be read as ``wanted`` by the localizer ``model``.
+
+    ``checkpoint`` is the localizer's file, where the user named one.
+    """
     told = differences(found, wanted)
     if told:
+        which = f"--checkpoint {shlex.quote(checkpoint)}" if checkpoint else f"--model {model}"
         raise UsageError(
-            f"{what} do not fit: {'; '.join(told)}. They are: {shown(found)}. Wanted are: {shown(wanted)}",
-            hint="extract them again with `vidact features --model` and this model, or choose the model they are for",
+            f"{what} do not fit {model}: {'; '.join(told)}",
+            details=(f"They are: {shown(found)}", f"Wanted:   {shown(wanted)}"),
+            hint=f"vidact features PATH {which} -o DIR",
         )
 
 
@@ -85,7 +99,12 @@ def shown(contract: Contract) -> str:
     """A contract in a line."""
     rate = "native fps" if contract.fps == "native" else f"{contract.fps:g} fps"
     rows = f"{contract.window}-frame windows at stride {contract.stride}, row i centred at frame {contract.stride}i + "
-    texts = [contract.backbone or "backbone not stated", contract.weights[:19], contract.crop, contract.normalisation]
+    texts = [
+        contract.backbone or "backbone not stated",
+        _short(contract.weights),
+        contract.crop,
+        contract.normalisation,
+    ]
     size = f"{contract.dimension} numbers a row" if contract.dimension else ""
     flow = "with optical flow" if contract.flow else ""
     return ", ".join(text for text in [*texts, rate, rows + f"{contract.offset:g}", size, flow] if text)

@@ -64,7 +64,9 @@ class Localize:
         if not self.settings.features:
             return None
         folder = open_features(self.settings.features)
-        refuse(folder.contract, self.contract, f"the features in {self.settings.features!r}")
+        settings = self.settings
+        what = f"the features in {settings.features!r}"
+        refuse(folder.contract, self.contract, what, settings.model, settings.checkpoint)
         return folder
 
     def open(self, video: Video) -> Opened:
