@@ -1,24 +1,31 @@
-"""Suppression, and whole localizers on one hour of features, beside the code they were published with, in one run.
+"""Suppression, whole localizers on an hour of features and steps of training beside the code they were published with.
 
     python tests/benchmarks/bench_localization.py nms ACTIONFORMER
-    python tests/benchmarks/bench_localization.py model ACTIONFORMER actionformer
-    python tests/benchmarks/bench_localization.py model TRIDET tridet
+    python tests/benchmarks/bench_localization.py model ACTIONFORMER
+    python tests/benchmarks/bench_localization.py model TRIDET --name tridet
+    python tests/benchmarks/bench_localization.py model OPENTAD --name bmn
+    python tests/benchmarks/bench_localization.py train ACTIONFORMER
 
-ACTIONFORMER and TRIDET are checkouts of the authors' repositories (happyharrycn/actionformer_release,
-dingfengshi/TriDet), kept outside this one, with the packages they need (pandas, joblib, PyYAML); their compiled
-suppression is built in a temporary folder. Both sides take turns in one process with as many threads; printed
-is the original's time over vidact's, so that 1.0 and more means not slower. Results are compared, too: a ratio of
-different answers says nothing.
+ACTIONFORMER, TRIDET and OPENTAD are checkouts of the authors' repositories (happyharrycn/actionformer_release,
+dingfengshi/TriDet, sming256/OpenTAD), kept outside this one; PyYAML is needed. Their compiled suppression is built in a
+temporary folder, or in ``--build`` (one folder a checkout), where it is found again. Both sides take turns in one
+process with as many threads; printed is the original's time over vidact's, so that 1.0 and more means not slower.
+Results are compared, too: a ratio of different answers says nothing.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
+import importlib
+import runpy
 import statistics
 import sys
 import tempfile
 import time
+import types
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,33 +36,50 @@ from torch.utils import cpp_extension
 from vidact import load_model
 from vidact.models.localization.segments import Detections, suppress
 from vidact.models.localization.settings import Suppression
+from vidact.models.localizer import Localizer
+from vidact.records import Contract
+from vidact.training.localizer import LocalizerTrainer, Shape, fresh
+from vidact.training.loop import Recipe
+from vidact.training.objectives import Losses, Sequences, stack
 
 CAPS = (100, 200, 1000, 2000)
-NAMES = {"actionformer": "actionformer.thumos14-i3d", "tridet": "tridet.thumos14-i3d"}
+NAMES = {"actionformer": "actionformer.thumos14-i3d", "tridet": "tridet.thumos14-i3d", "bmn": "bmn.anet-tsp"}
 CONFIG = "configs/thumos_i3d.yaml"
+
+
+def build(source: Path, folder: str) -> None:
+    """The authors' extension of suppression, compiled in ``folder``."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    sys.modules["nms_1d_cpu"] = cpp_extension.load(
+        "nms_1d_cpu", [str(source)], extra_cflags=["-O3"], build_directory=folder
+    )
+
+
+def hollow(root: Path, *names: str) -> None:
+    """Packages of a checkout without what their ``__init__`` imports: metrics and networks that are not compared."""
+    for name in names:
+        package = types.ModuleType(name)
+        package.__path__ = [str(root / name.replace(".", "/"))]
+        sys.modules[name] = package
 
 
 def original(checkout: Path, folder: str) -> Any:
     """The authors' module of suppression, with its extension built in ``folder``."""
-    source = checkout / "libs" / "utils" / "csrc" / "nms_cpu.cpp"
-    sys.modules["nms_1d_cpu"] = cpp_extension.load(
-        "nms_1d_cpu", [str(source)], extra_cflags=["-O3"], build_directory=folder
-    )
-    sys.path.insert(0, str(checkout))
-    from libs.utils import nms
-
+    build(checkout / "libs" / "utils" / "csrc" / "nms_cpu.cpp", folder)
+    hollow(checkout, "libs", "libs.utils")
+    nms = importlib.import_module("libs.utils.nms")
+    sys.modules["libs.utils"].batched_nms = nms.batched_nms  # type: ignore[attr-defined]
     return nms
 
 
 def compare(ours: Callable[[], Any], theirs: Callable[[], Any], rounds: int) -> tuple[float, float, float]:
-    """Median CPU seconds of ours, the ratio of CPU times and that of wall times; the two take turns."""
+    """Median CPU seconds of ours, the ratio of CPU times and that of wall times; the two, called before, take turns."""
     times: dict[str, list[tuple[float, float]]] = {"ours": [], "theirs": []}
-    for number in range(rounds + 1):
+    for number in range(rounds):
         for name, call in (("ours", ours), ("theirs", theirs))[:: 1 if number % 2 else -1]:
             cpu, wall = time.process_time(), time.perf_counter()
             call()
-            if number:  # the first round warms up
-                times[name].append((time.process_time() - cpu, time.perf_counter() - wall))
+            times[name].append((time.process_time() - cpu, time.perf_counter() - wall))
     (cpu, wall), (their_cpu, their_wall) = (
         [statistics.median(column) for column in zip(*times[name], strict=True)] for name in ("ours", "theirs")
     )
@@ -72,9 +96,9 @@ def candidates(count: int, classes: int, seed: int) -> Detections:
     return Detections(segments, scores, draw.integers(0, classes, count))
 
 
-def nms(checkout: Path, build: str, rounds: int) -> None:
+def nms(checkout: Path, folder: str, rounds: int) -> None:
     """Every published way, at the published caps and without one."""
-    theirs = original(checkout, build)
+    theirs = original(checkout, folder)
     print("method                  segments     cap   ours ms   CPU ratio  wall ratio")
     for title, rules in (
         ("soft, by class", Suppression()),
@@ -116,65 +140,172 @@ def _values(rules: Suppression) -> dict[str, Any]:
     return {name: getattr(rules, name) for name in Suppression.__slots__}
 
 
-def model(checkout: Path, build: str, name: str, rounds: int, seconds: float) -> None:
-    """Forward and post-processing of ``seconds`` of features, weights drawn by the originals' own initialisation."""
-    original(checkout, build)
+def published(checkout: Path, folder: str) -> tuple[Any, dict[str, Any]]:
+    """The authors' ActionFormer or TriDet for THUMOS-14, weights drawn by their own initialisation, and its config."""
+    original(checkout, folder)
+    from libs.core import load_config
+    from libs.modeling import make_meta_arch
+
+    torch.manual_seed(0)
+    config = load_config(str(checkout / CONFIG))
+    return make_meta_arch(config["model_name"], **config["model"]).eval(), config
+
+
+def loaded(name: str, network: torch.nn.Module) -> Localizer:
+    """vidact's localizer with the authors' weights."""
+    state = {f"module.{key}": value for key, value in network.state_dict().items()}
     with tempfile.TemporaryDirectory() as folder:
-        from libs.core import load_config
-        from libs.modeling import make_meta_arch
-
-        torch.manual_seed(0)
-        config = load_config(str(checkout / CONFIG))
-        network = make_meta_arch(config["model_name"], **config["model"]).eval()
-        state = {f"module.{key}": value for key, value in network.state_dict().items()}
         file = Path(folder) / "weights.pth.tar"
-        torch.save({"epoch": 1, "state_dict": {}, "state_dict_ema": state}, file)
-        ours = load_model(NAMES[name], checkpoint=file)
-    fps, stride, window = 30.0, config["dataset"]["feat_stride"], config["dataset"]["num_frames"]
-    rows = int((seconds * fps - window) / stride) + 1
-    features = np.random.default_rng(0).normal(0, 1, (rows, config["dataset"]["input_dim"])).astype(np.float32)
-    video = {
-        "video_id": "hour",
-        "feats": torch.from_numpy(features.T.copy()),
-        "fps": fps,
-        "duration": seconds,
-        "feat_stride": stride,
-        "feat_num_frames": window,
-    }
+        torch.save({"epoch": 1, "state_dict": state, "state_dict_ema": state}, file)
+        return load_model(NAMES[name], checkpoint=file)  # type: ignore[return-value]
 
-    def run_theirs() -> Any:
-        with torch.no_grad():
-            return network([video])[0]
+
+def model(checkout: Path, folder: str, name: str, rounds: int, minutes: float) -> None:
+    """Forward and post-processing of features that cover ``minutes`` (BMN: which it sees resized)."""
+    fps, seconds = 30.0, 60 * minutes
+    if name == "bmn":
+        network, run = bmn(checkout, folder)
+        features = np.random.default_rng(0).normal(0, 1, (128, 512)).astype(np.float32)
+        run_theirs = partial(run, features, seconds)
+    else:
+        network, config = published(checkout, folder)
+        stride, window = config["dataset"]["feat_stride"], config["dataset"]["num_frames"]
+        shape = int((seconds * fps - window) / stride) + 1, config["dataset"]["input_dim"]
+        features = np.random.default_rng(0).normal(0, 1, shape).astype(np.float32)
+        video = {"video_id": "", "feats": torch.from_numpy(features.T.copy()), "fps": fps, "duration": seconds}
+        video |= {"feat_stride": stride, "feat_num_frames": window}
+
+        def run_theirs() -> Any:
+            with torch.no_grad():
+                return network([video])[0]["scores"].numpy()
+
+    ours = loaded(name, network)
 
     def run_ours() -> Any:
-        return ours.localize(features, duration=seconds, fps=fps)
+        return ours.localize(features, duration=seconds, fps=fps).score
 
     found, expected = run_ours(), run_theirs()
-    difference = float(np.abs(found.score - expected["scores"].numpy()).max())
-    print(
-        f"{name}: {rows} rows, {len(found)} and {len(expected['scores'])} segments, scores differ by {difference:.1e}"
-    )
+    assert len(found) == len(expected), (len(found), len(expected))
+    difference = np.abs(found - expected).max(initial=0)
+    print(f"{name}: {len(features)} rows, {len(found)} segments, scores differ by {difference:.1e}", flush=True)
     cpu, ratio, wall = compare(run_ours, run_theirs, rounds)
-    print(f"{name}: ours {cpu:.1f} s CPU; CPU ratio {ratio:.2f}, wall ratio {wall:.2f}")
+    print(f"{name}: ours {cpu:.2f} s CPU; CPU ratio {ratio:.2f}, wall ratio {wall:.2f}")
+
+
+class _Config(dict[str, Any]):
+    """Values by key or attribute, as OpenTAD reads them."""
+
+    __getattr__ = dict.__getitem__
+
+
+class _Registry:
+    """As much of mmengine's registry as OpenTAD's modules need."""
+
+    def __init__(self, name: str) -> None:
+        self.known: dict[str, Any] = {}
+
+    def register_module(self) -> Callable[[Any], Any]:
+        return lambda made: self.known.setdefault(made.__name__, made)
+
+    def build(self, config: dict[str, Any]) -> Any:
+        values = {key: _Config(value) if isinstance(value, dict) else value for key, value in config.items()}
+        return self.known[values.pop("type")](**values)
+
+
+def bmn(checkout: Path, folder: str) -> tuple[Any, Callable[[Any, float], Any]]:
+    """OpenTAD's BMN for TSP features of ActivityNet, and its forward and post-processing, which rounds to 4 digits."""
+    build(checkout / "opentad/models/utils/post_processing/nms/nms_cpu.cpp", folder)
+    parts = ("backbones", "projections", "dense_heads", "detectors", "roi_heads", "losses", "utils")
+    inner = ("proposal_generator", "proposal_head", "roi_extractors")
+    hollow(checkout, "opentad", "opentad.models", *(f"opentad.models.{part}" for part in parts))
+    hollow(checkout, *(f"opentad.models.roi_heads.{part}" for part in inner))
+    for name in ("mmengine", "mmengine.registry"):
+        sys.modules[name] = types.ModuleType(name)
+    sys.modules["mmengine.registry"].Registry = _Registry  # type: ignore[attr-defined]
+    sys.modules["opentad.models.backbones"].BackboneWrapper = None  # type: ignore[attr-defined]
+    for module in (
+        *("projections.base", "dense_heads.tem_head", "detectors.bmn", "roi_heads.standard_map_head"),
+        *("roi_heads.proposal_generator.dense_map", "roi_heads.proposal_head.pem_head"),
+        *("roi_heads.roi_extractors.bmn_extractor", "losses.balanced_bce_loss", "losses.balanced_l2_loss"),
+    ):
+        importlib.import_module(f"opentad.models.{module}")
+    config = runpy.run_path(str(checkout / "configs/_base_/models/bmn.py"))["model"]
+    config["projection"]["in_channels"] = 512
+    torch.manual_seed(0)
+    network = importlib.import_module("opentad.models.builder").build_detector(config).eval()
+    way = {"use_soft_nms": True, "sigma": 0.5, "max_seg_num": 100, "min_score": 0.01, "multiclass": False}
+    rules = types.SimpleNamespace(nms={**way, "voting_thresh": 0.95})
+
+    def run(features: Any, seconds: float) -> Any:
+        meta = {"video_name": "", "fps": -1, "resize_length": len(features), "duration": seconds}
+        with torch.no_grad():
+            rows = torch.from_numpy(features.T.copy())[None]
+            scores = network.forward_test(rows, torch.ones(1, len(features), dtype=torch.bool))
+            found = network.post_processing(scores, [meta], rules, lambda _, *both: (both[0], both[1], both[1]))
+        return np.array([one["score"] for one in found[""]], dtype=np.float32)
+
+    return network, run
+
+
+def train(checkout: Path, folder: str, name: str, rounds: int) -> None:
+    """A step of training on two sequences of the published length: losses, gradients, clipping, AdamW, mean weights."""
+    network, config = published(checkout, folder)
+    length = config["dataset"]["max_seq_len"]  # to which the originals pad whatever is shorter
+    averaged, network = copy.deepcopy(network), network.train()
+    solver = torch.optim.AdamW(network.parameters(), lr=1e-4, weight_decay=0.05)
+    draw = torch.Generator().manual_seed(0)
+    classes, dimension = config["dataset"]["num_classes"], config["dataset"]["input_dim"]
+    features = [torch.randn(dimension, length, generator=draw) for _ in range(2)]
+    starts = [torch.rand(15, 1, generator=draw) * length * 0.9 for _ in range(2)]
+    segments = [torch.cat([start, start + 2 + torch.rand(15, 1, generator=draw) * 40], dim=1) for start in starts]
+    labels = [torch.randint(classes, (15,), generator=draw) for _ in range(2)]
+    videos = [
+        dict(zip(("feats", "segments", "labels"), one, strict=True))
+        for one in zip(features, segments, labels, strict=True)
+    ]
+
+    def run_theirs() -> None:
+        solver.zero_grad(set_to_none=True)
+        network(videos)["final_loss"].backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        solver.step()
+        with torch.no_grad():
+            for mean, value in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
+                mean.copy_(0.999 * mean + 0.001 * value)
+
+    contract = Contract(30, 16, 4, 8.0, dimension, "i3d")
+    start = fresh(name, "bench", contract, [str(label) for label in range(classes)], Shape(length=length))
+    data: Any = types.SimpleNamespace(steps=lambda: 1000)
+    score: Any = None
+    trainer = LocalizerTrainer(start, data, Recipe(rounds=1, lr=1e-4), "", losses=Losses(), score=score)
+    trainer.network.train()
+    batch = Sequences(*stack(features, length), tuple(segments), tuple(labels))
+    sizes = [sum(part.numel() for part in one.parameters()) for one in (trainer.network, network)]
+    run_theirs(), trainer.step(batch)
+    cpu, ratio, wall = compare(lambda: trainer.step(batch), run_theirs, rounds)
+    print(f"{name}, a step of 2 × {length} rows: {sizes[0]} and {sizes[1]} weights")
+    print(f"{name}: ours {cpu:.2f} s CPU; CPU ratio {ratio:.2f}, wall ratio {wall:.2f}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("nms", "model"))
+    parser.add_argument("what", choices=("nms", "model", "train"))
     parser.add_argument("original", type=Path, help="checkout of the authors' repository")
-    parser.add_argument("name", nargs="?", choices=sorted(NAMES), default="actionformer")
+    parser.add_argument("--name", choices=sorted(NAMES), default="actionformer")
     parser.add_argument("--build", help="folder for the compiled extension, to build it once only")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--seconds", type=float, default=3600.0)
+    parser.add_argument("--minutes", type=float, default=60.0, help="of features for model")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     with tempfile.TemporaryDirectory() as folder:
-        build = given.build or folder
+        built = given.build or folder
         if given.what == "nms":
-            nms(given.original, build, given.rounds)
+            nms(given.original, built, given.rounds)
+        elif given.what == "train":
+            train(given.original, built, given.name, given.rounds)
         else:
-            model(given.original, build, given.name, given.rounds, given.seconds)
+            model(given.original, built, given.name, given.rounds, given.minutes)
 
 
 if __name__ == "__main__":
