@@ -3,23 +3,50 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
 from cli.conftest import Vidact
+from cli.test_output import Screen
 
-from vidact.cli.models import show_model
+from vidact.cli.models import list_models, show_model
 from vidact.models import zoo
 from vidact.models.zoo import localizers
 
 NAMES = [*sorted(zoo.ENTRIES), *sorted(localizers.ENTRIES)]
+BUNDLED = [name for name in NAMES if (zoo.ENTRIES | localizers.ENTRIES)[name].bundled]
 
 
 def test_list_names_every_model(vidact: Vidact) -> None:
     done = vidact("models", "list")
     assert done.code == 0
-    assert [line.split("\t")[0] for line in done.out.splitlines()] == NAMES
+    others = [name for name in NAMES if name not in BUNDLED]
+    assert [line.split("\t")[0] for line in done.out.splitlines()] == [*BUNDLED, *others]
     assert zoo.DEFAULT in done.err and localizers.DEFAULT in done.err
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_list_fits_a_narrow_terminal_and_never_breaks_a_name(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    screen = Screen()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("NO_COLOR", "1")
+    list_models()
+    lines = screen.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    assert lines[0].split()[0] == "model" and lines[0].split()[-1] == "weights" and "licence" not in lines[0]
+    assert {line.split()[0] for line in lines if not line.startswith(" ")} == {"model", *NAMES}
+
+
+def test_list_says_what_its_filters_leave(vidact: Vidact) -> None:
+    done = vidact("models", "list", "banana")
+    assert (done.code, done.out) == (0, "")
+    assert done.err.startswith("No model matches 'banana'.") and zoo.DEFAULT not in done.err
+    only = vidact("models", "list", "--task", "localization").err
+    assert (zoo.DEFAULT in only, localizers.DEFAULT in only) == (False, True)
+    only = vidact("models", "list", "--task", "recognition").err
+    assert (zoo.DEFAULT in only, localizers.DEFAULT in only) == (True, False)
 
 
 def test_list_for_programs(vidact: Vidact) -> None:
@@ -34,8 +61,13 @@ def test_show(vidact: Vidact) -> None:
     spec = zoo.ENTRIES[zoo.DEFAULT].spec
     done = vidact("models", "show", zoo.DEFAULT)
     assert done.code == 0
-    for said in (spec.name, spec.licence, spec.notes, *spec.labels):
+    for said in (spec.name, spec.licence, spec.notes, *spec.labels[:10], f"and {len(spec.labels) - 10} more"):
         assert said in done.out
+    assert spec.labels[10] not in done.out
+    whole = vidact("models", "show", zoo.DEFAULT, "--all-labels").out
+    assert "more:" not in whole
+    for label in spec.labels:
+        assert f"  {label}\n" in whole
 
 
 @pytest.mark.parametrize("name", NAMES)

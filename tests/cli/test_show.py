@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 import socket
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from cli.conftest import Vidact
 from cli.runs import make_run, outcome
+
+from vidact.records import Contract, RunSettings
+from vidact.store.rundir import RunDir
 
 HOSTILE = "[red]x[/red] \x1b[31m\n\u202e.mp4"
 SHOWN = "[red]x[/red] \\x1b[31m\\x0a\\u202e.mp4"
@@ -122,8 +126,19 @@ def test_status(vidact: Vidact, run: Path) -> None:
     assert (done.code, done.err) == (0, "")
     assert "4 done (1 of them partial), 1 failed, 2 left" in done.out
     assert "1\tNoVideoStream\tthere is no picture in it" in done.out
-    assert "model\tattention-r3d-10.camera-motion-1" in done.out
+    assert "\n\nmodel\tattention-r3d-10.camera-motion-1\nroot\t/videos\ncommand\tclassify\n" in done.out
     assert "not running" in done.out
+    assert f"weights_hash\t{'0' * 12}\n" in done.out and "schema" not in done.out
+
+
+def test_status_tells_a_contract_in_words(vidact: Vidact, tmp_path: Path) -> None:
+    contract = json.dumps(asdict(Contract(24.0, 32, 8, 16.0, 198, "some-net", weights="sha256:" + "a" * 64)))
+    settings = RunSettings(command="features", model="some-net", checkpoint="/some/file.pth", contract=contract)
+    RunDir.open(str(tmp_path / "f"), settings, facts={"found": 0, "todo": 0, "rows": 0}).close({"exit": "done"})
+    said = vidact("status", "f").out
+    assert "model\tsome-net\ncheckpoint\t/some/file.pth\n" in said
+    assert f"contract\tsome-net, sha256:{'a' * 12}, 24 fps, 32-frame windows at stride 8" in said
+    assert json.loads(vidact("status", "f", "--json").out)["settings"]["contract"] == contract
 
 
 def test_status_never_proposes_to_overwrite(vidact: Vidact, run: Path) -> None:

@@ -99,10 +99,12 @@ class Output:
         *,
         right: Collection[str] = (),
         fold: Collection[str] = (),
+        drop: Sequence[str] = (),
     ) -> None:
         """Rows as an aligned table on a terminal, as tab-separated lines without a header elsewhere.
 
         ``right`` names the columns aligned to the right; only those in ``fold`` are folded when the terminal is narrow.
+        Where that is not enough, those in ``drop`` are left out, the first one first.
         """
         if self.quiet:
             return
@@ -111,7 +113,7 @@ class Output:
             for line in cells:
                 write(self._result, "\t".join(line) + "\n")
             return
-        layout = Layout(columns, right, fold, width=columns_of(self._result), bold=coloured(self._result))
+        layout = Layout(columns, right, fold, drop, width=columns_of(self._result), bold=coloured(self._result))
         for batch in _batches(cells, BATCH):
             write(self._result, layout.render(batch))
 
@@ -241,11 +243,19 @@ class Layout:
     """The widths of a table's columns on a terminal. A column without anything in it is left out."""
 
     def __init__(
-        self, columns: Sequence[str], right: Collection[str], fold: Collection[str], *, width: int, bold: bool
+        self,
+        columns: Sequence[str],
+        right: Collection[str],
+        fold: Collection[str],
+        drop: Sequence[str],
+        *,
+        width: int,
+        bold: bool,
     ) -> None:
         self._columns = columns
         self._right = {place for place, name in enumerate(columns) if name in right}
         self._fold = {place for place, name in enumerate(columns) if name in fold}
+        self._drop = [columns.index(name) for name in drop]
         self._terminal = width
         self._natural = [0] * len(columns)
         self._header: str | None = BOLD if bold else "{}"
@@ -253,7 +263,7 @@ class Layout:
     def render(self, rows: Sequence[Sequence[str]]) -> str:
         """These rows, with the header the first time. Columns never become narrower from one call to the next."""
         self._measure(rows)
-        widths = self._widths([place for place, width in enumerate(self._natural) if width])
+        widths = self._widths(self._used())
         lines = [line for row in rows for line in self._lines(row, widths)]
         if self._header is not None:
             lines[:0] = [self._header.format(line) for line in self._lines(self._columns, widths)]
@@ -265,6 +275,19 @@ class Layout:
             longest = max((cell_len(row[place]) for row in rows), default=0)
             if longest:
                 self._natural[place] = max(self._natural[place], longest, cell_len(name))
+
+    def _used(self) -> list[int]:
+        """The columns with anything in them, less those a narrow terminal has no room for."""
+        least = {
+            place: min(width, NARROWEST) if place in self._fold else width
+            for place, width in enumerate(self._natural)
+            if width
+        }
+        for place in self._drop:
+            if sum(least.values()) + GAP * (len(least) - 1) <= self._terminal:
+                break
+            least.pop(place, None)
+        return list(least)
 
     def _widths(self, used: Sequence[int]) -> dict[int, int]:
         """Wider than the terminal if it must be: a line it breaks reads better than columns of single letters."""

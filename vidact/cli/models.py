@@ -36,6 +36,10 @@ Task = Annotated[
     _option("--task", help="Only recognisers, or only localizers, which read features."),
 ]
 Cached = Annotated[bool, _option("--cached", help="Only those whose file is on this machine.")]
+AllLabels = Annotated[bool, _option("--all-labels", help="Print every label, not only the first.")]
+
+FIRST = 10
+"""Labels printed when nobody asked for all."""
 
 
 def list_models(
@@ -61,6 +65,7 @@ def list_models(
     if task != "recognition":
         entries += [localizers.ENTRIES[name] for name in sorted(localizers.ENTRIES)]
     entries = [entry for entry in entries if _fits(entry, text, family, classes)]
+    entries.sort(key=lambda entry: entry.bundled is None)  # those that work at once first, each kind by name
     if cached:
         entries = [entry for entry in entries if cache.status(entry) in ("bundled", "cached")]
     if json:
@@ -70,10 +75,15 @@ def list_models(
         ("model", "family", "labels", "clip", "size", "score", "licence", "weights"),
         map(_row, entries),
         right=("clip", "size", "score"),
-        fold=("model", "labels", "licence"),
+        fold=("labels", "licence"),
+        drop=("licence", "size", "score", "clip", "family"),
     )
-    defaults = f"classify uses {zoo.DEFAULT}, localize {localizers.DEFAULT}"
-    out.note(f"Without --model {defaults}. `vidact models show NAME` tells all about one.")
+    if not entries:
+        out.note(f"No model matches{'' if text is None else f' {text!r}'}. `vidact models list` alone lists all.")
+        return
+    defaults = {"recognition": f"classify uses {zoo.DEFAULT}", "localization": f"localize uses {localizers.DEFAULT}"}
+    told = ", ".join(said for kind, said in defaults.items() if task in (None, kind))
+    out.note(f"Without --model {told}. `vidact models show NAME` tells all about one.")
 
 
 def _fits(entry: Weights[Any], text: str | None, family: str | None, classes: str | None) -> bool:
@@ -109,8 +119,8 @@ def _labels(entry: Weights[Any]) -> str:
     return entry.labels or str(spec.classes)
 
 
-def show_model(name: Name, json: options.Json = False) -> None:
-    """Show everything known about one model: how clips are sampled, its labels, licence and published score."""
+def show_model(name: Name, all_labels: AllLabels = False, json: options.Json = False) -> None:
+    """Show what is known about one model: how clips are sampled, its first labels, licence and published score."""
     entry = find(name)
     out = Output()
     if json:
@@ -122,8 +132,11 @@ def show_model(name: Name, json: options.Json = False) -> None:
     if spec.labels:
         out.text()
         out.heading(f"{len(spec.labels)} labels")
-        for number, label in enumerate(spec.labels):
+        named = len(spec.labels) if all_labels else FIRST
+        for number, label in enumerate(spec.labels[:named]):
             out.text(f"{number:>4}  {label}")
+        if len(spec.labels) > named:
+            out.text(f"      and {len(spec.labels) - named} more: vidact models show {spec.name} --all-labels")
 
 
 def _described(entry: Entry) -> list[tuple[str, str]]:

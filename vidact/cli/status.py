@@ -5,12 +5,16 @@ Reads what is committed and what the last invocation noted; never looks for vide
 
 from __future__ import annotations
 
+import json as jsonlib
 from collections import Counter
 from typing import Any
 
 from vidact.cli import _options as options
 from vidact.cli import _report
 from vidact.cli._output import Output
+
+FIRST = ("model", "checkpoint", "root", "command", "device", "dtype", "format", "backbone", "features")
+"""The settings people ask for, in this order."""
 
 
 def status(out: options.Out, json: options.Json = False) -> None:
@@ -82,11 +86,30 @@ def _print(out: Output, facts: dict[str, Any]) -> None:
     out.text()
     out.table(
         ("setting", "value"),
-        ((name, value) for name, value in facts["settings"].items() if value not in (None, "")),
+        _settings({**last.get("settings", {}), **facts["settings"]}, facts["settings"]),
         fold=("value",),
     )
     for line in _next(facts):
         out.text(line)
+
+
+def _settings(settings: dict[str, Any], frozen: dict[str, Any]) -> list[tuple[str, Any]]:
+    """What people ask for, of the last invocation, then what is ``frozen``; hashes and contracts in short.
+
+    Settings that say nothing are left out. ``--json`` has all of them, whole.
+    """
+    from vidact.records import Contract
+    from vidact.store.features import shown
+
+    rows = []
+    for name in [*FIRST, *(name for name in frozen if name not in FIRST)]:
+        value = settings.get(name)
+        if value in (None, "", []) or name == "schema":
+            continue
+        if name == "contract":
+            value = shown(Contract(**jsonlib.loads(value)))
+        rows.append((name, value[:12] if name.endswith("_hash") else value))
+    return rows
 
 
 def _next(facts: dict[str, Any]) -> list[str]:
