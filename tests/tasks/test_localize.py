@@ -132,7 +132,8 @@ def test_features_of_another_contract_are_refused_with_both(videos: Path, tmp_pa
     extract(videos, tmp_path / "features", model=ENTRY.spec.name, stride=5)
     with pytest.raises(UsageError) as caught:
         localized(features=str(tmp_path / "features"), checkpoint=localizer(tmp_path / "x.safetensors"))
-    assert "stride is 5, wanted 4" in caught.value.message and "at stride 5" in caught.value.message
+    assert "stride is 5, wanted 4" in caught.value.message
+    assert "at stride 5" in caught.value.details[0] and "at stride 4" in caught.value.details[1]
     other = dataclasses.replace(CONTRACT, weights="sha256:" + "0" * 64)
     with pytest.raises(ModelError, match="does not make the features wanted: weights"):
         localized(videos, checkpoint=localizer(tmp_path / "y.safetensors", other))
