@@ -43,6 +43,7 @@ from vidact.models.build import describe
 from vidact.models.localization.settings import from_json
 from vidact.models.recognition.shots_r3d import FrameBranch, arranged
 from vidact.models.weights import file_hash, read_localizer_spec, read_tensors, write_checkpoint
+from vidact.models.zoo.camera_motion import CUTS
 from vidact.records import Sampling
 from vidact.tasks.features import contract_of
 
@@ -189,7 +190,8 @@ def bundle(trained: Path, target: Path) -> None:
     spec = read_localizer_spec(trained)
     assert spec is not None
     settings = from_json(dict(spec.settings["vidact"]))
-    settings = replace(settings, threshold=LEAST_SCORE, nms=replace(settings.nms, min_score=LEAST_SCORE))
+    nms = replace(settings.nms, min_score=LEAST_SCORE)
+    settings = replace(settings, threshold=LEAST_SCORE, nms=nms, instants=CUTS)
     own = {"name": LOCALIZER, "licence": "Apache-2.0", "notes": NOTES, "settings": {"vidact": settings.to_json()}}
     own["min_score"] = NOISE
     write_checkpoint(target, read_tensors(trained), replace(spec, **own))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vidact.errors import ModelError, UsageError
 from vidact.models.build import load_strictly, unwrap
-from vidact.models.localization import segments, timing
+from vidact.models.localization import instants, segments, timing
 from vidact.models.localization.segments import Detections
 from vidact.models.localization.settings import Settings, from_json
 from vidact.models.recognizer import DTYPES
@@ -94,6 +94,8 @@ class Localizer:
         known = fps is not None or self.contract.fps != "native"
         steps = max(1, -(-round(rate * seconds) // self.contract.stride)) if known else len(rows)
         found = self._search(source, clock, scores, steps)
+        if self.settings.instants is not None:
+            found = instants.placed(found, rows, self.contract, self.settings.instants, seconds)
         return self._named(found, fused=class_scores is not None and self.settings.fusion is not None)
 
     def _search(

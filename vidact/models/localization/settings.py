@@ -59,6 +59,19 @@ class Windows:
 
 
 @dataclass(frozen=True, slots=True)
+class Instants:
+    """A label whose segments mark an instant that the features tell by the frame: columns ``column`` to ``column`` +
+    ``frames`` of a row hold a number for each frame of its window, the largest at the first frame behind the instant.
+    A segment becomes the instant ± ``half`` seconds, looked for up to ``within`` seconds from its middle."""
+
+    label: int
+    column: int
+    frames: int
+    within: float
+    half: float
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Inference as the weights were evaluated.
 
@@ -68,7 +81,7 @@ class Settings:
     ``threshold``; the best ``top`` of them go on, of each pyramid level or of all as the network's rules say, if they
     are longer than ``min_length`` rows (None: whatever their length). With ``windows`` a long sequence is searched
     piece by piece and thinned out again as a whole. ``snippet`` > 0: the sequence covers only whole snippets of that
-    many frames, not the rest of the video.
+    many frames, not the rest of the video. ``instants``: a label whose segments are moved onto a frame.
     """
 
     length: int
@@ -80,6 +93,7 @@ class Settings:
     fusion: Fusion | None = None
     windows: Windows | None = None
     snippet: int = 0
+    instants: Instants | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; :func:`from_json` is the inverse."""
@@ -95,4 +109,6 @@ def from_json(facts: dict[str, Any]) -> Settings:
         values["fusion"] = Fusion(**{**values["fusion"], "columns": tuple(values["fusion"]["columns"])})
     if values.get("windows") is not None:
         values["windows"] = Windows(**values["windows"])
+    if values.get("instants") is not None:
+        values["instants"] = Instants(**values["instants"])
     return Settings(**values)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from vidact.models.localization.settings import Settings, Suppression
+from vidact.models.localization.settings import Instants, Settings, Suppression
 from vidact.models.zoo.entry import Entry, LocalizerEntry
 from vidact.records import Contract, Geometry, LocalizerSpec, Published, Sampling, Spec
 
@@ -82,6 +82,9 @@ ENTRIES = (
     ),
 )
 
+CUTS = Instants(label=LABELS.index("cut") - 1, column=128, frames=32, within=0.25, half=0.5)
+"""Where the features tell cuts by the frame: behind the trunk's numbers stand the branch's logits of a new shot."""
+
 LOCALIZERS = (
     LocalizerEntry(
         spec=LocalizerSpec(
@@ -102,14 +105,18 @@ LOCALIZERS = (
             labels=LABELS[1:],
             licence="Apache-2.0",
             network={"heads": 4, "window": 9, "codes": 0},
-            settings={"vidact": Settings(384, threshold=0.05, nms=Suppression(sigma=0.5, min_score=0.05)).to_json()},
+            settings={
+                "vidact": Settings(
+                    384, threshold=0.05, nms=Suppression(sigma=0.5, min_score=0.05), instants=CUTS
+                ).to_json()
+            },
             min_score=0.3,
             notes="Moves of the camera, cuts and fades; a cut is the middle of its segment. It knows no human actions.",
         ),
         family="ActionFormer",
         source="bundled:actionformer.camera-motion-1.safetensors",
-        sha256="3fde93dcc26d12fba18e9c2c91ed82a39e5aeca3b3aaee30bea42c56e7099c93",
-        size=4_005_908,
+        sha256="6db867f7d10652da2a1b78c2978937d4a04b5a997e4682c6a97d2545cf923460",
+        size=4_006_004,
         tested=True,
     ),
 )
