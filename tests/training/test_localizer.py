@@ -23,7 +23,7 @@ from vidact.store.feature_files import open_features
 from vidact.training.localizer import LocalizerTrainer, Shape, fresh
 from vidact.training.loop import Recipe
 from vidact.training.objectives import Losses, objective
-from vidact.training.sequences import Cutting, Library, SequenceData, opened
+from vidact.training.sequences import Cutting, FeatureSet, SequenceData, opened
 from vidact.training.truth import Truth, choose
 
 Tiny = tuple[Shape, Losses, Recipe]
@@ -52,7 +52,7 @@ def one_thread() -> object:
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Library, Truth]:
+def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[FeatureSet, Truth]:
     features, annotations = made(tmp_path_factory.mktemp("sequences"), videos=72, held_out=4, rows=ROWS)
     folder = open_features(str(features))
     truth = choose(read_annotations(annotations), folder)
@@ -60,14 +60,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Library, Truth]:
 
 
 def trainer(
-    kind: str, data: tuple[Library, Truth], output: Path, recipe: Recipe | None = None, losses: Losses | None = None
+    kind: str, data: tuple[FeatureSet, Truth], output: Path, recipe: Recipe | None = None, losses: Losses | None = None
 ) -> LocalizerTrainer:
-    library, truth = data
+    feature_set, truth = data
     shape, usual, schedule = KINDS[kind]
     recipe = recipe or schedule
-    start = fresh(kind, output.name, library.contract, truth.labels, shape, seed=recipe.seed)
+    start = fresh(kind, output.name, feature_set.contract, truth.labels, shape, seed=recipe.seed)
     sequences = SequenceData(
-        library,
+        feature_set,
         truth,
         start.settings,
         Cutting(shape.length),
@@ -81,7 +81,7 @@ def trainer(
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_learns_where_actions_are_and_the_file_is_enough(
-    kind: str, data: tuple[Library, Truth], tmp_path: Path
+    kind: str, data: tuple[FeatureSet, Truth], tmp_path: Path
 ) -> None:
     one = trainer(kind, data, tmp_path / "made")
     before = one.judge()[1]
@@ -100,7 +100,7 @@ def test_it_learns_where_actions_are_and_the_file_is_enough(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_resumed_training_ends_with_the_same_bits(kind: str, data: tuple[Library, Truth], tmp_path: Path) -> None:
+def test_a_resumed_training_ends_with_the_same_bits(kind: str, data: tuple[FeatureSet, Truth], tmp_path: Path) -> None:
     recipe = dataclasses.replace(RECIPE, rounds=2)
     data = data[0], dataclasses.replace(data[1], train=data[1].train[:12], held_out=data[1].held_out[:1])
     whole = trainer(kind, data, tmp_path / "whole", recipe)
@@ -124,7 +124,7 @@ def test_a_resumed_training_ends_with_the_same_bits(kind: str, data: tuple[Libra
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
-def test_other_losses_are_refused_when_going_on(data: tuple[Library, Truth], tmp_path: Path) -> None:
+def test_other_losses_are_refused_when_going_on(data: tuple[FeatureSet, Truth], tmp_path: Path) -> None:
     recipe = dataclasses.replace(RECIPE, rounds=1)
     trainer("tcn", data, tmp_path / "out", recipe).run()
     with pytest.raises(RunError, match="losses was "):
@@ -132,7 +132,7 @@ def test_other_losses_are_refused_when_going_on(data: tuple[Library, Truth], tmp
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_step_lowers_the_loss_of_its_batch(kind: str, data: tuple[Library, Truth], tmp_path: Path) -> None:
+def test_a_step_lowers_the_loss_of_its_batch(kind: str, data: tuple[FeatureSet, Truth], tmp_path: Path) -> None:
     one = trainer(kind, data, tmp_path / "never written")
     one.sequences.cutting = dataclasses.replace(one.sequences.cutting, crop=None)
     batch = next(iter(one.data.batches(0, 0)))
@@ -146,7 +146,7 @@ def test_a_step_lowers_the_loss_of_its_batch(kind: str, data: tuple[Library, Tru
 
 
 @pytest.mark.parametrize("losses", [Losses(regression="giou"), Losses(regression="smooth-l1"), Losses("cross-entropy")])
-def test_the_other_losses_have_gradients(losses: Losses, data: tuple[Library, Truth], tmp_path: Path) -> None:
+def test_the_other_losses_have_gradients(losses: Losses, data: tuple[FeatureSet, Truth], tmp_path: Path) -> None:
     for kind in ("actionformer", "tridet"):
         one = trainer(kind, data, tmp_path / "out", losses=losses)
         one.step(next(iter(one.data.batches(0, 0))))
@@ -155,7 +155,7 @@ def test_the_other_losses_have_gradients(losses: Losses, data: tuple[Library, Tr
         assert float(grads["reg.out.weight"].abs().max()) > 0 and float(grads["cls.out.weight"].abs().max()) > 0  # type: ignore[union-attr]
 
 
-def test_tridets_places_in_training_are_those_of_inference(data: tuple[Library, Truth], tmp_path: Path) -> None:
+def test_tridets_places_in_training_are_those_of_inference(data: tuple[FeatureSet, Truth], tmp_path: Path) -> None:
     one = trainer("tridet", data, tmp_path / "out")
     network = one.network.eval()
     assert isinstance(network, TriDet)

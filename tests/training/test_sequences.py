@@ -17,7 +17,7 @@ from vidact.records import Contract
 from vidact.store.annotations import AnnotatedVideo, read_annotations
 from vidact.store.feature_files import open_features
 from vidact.store.features import Features
-from vidact.training.sequences import Cutting, Library, SequenceData, cut, in_rows, opened
+from vidact.training.sequences import Cutting, FeatureSet, SequenceData, cut, in_rows, opened
 from vidact.training.truth import Example, Truth, choose
 
 CONTRACT = Contract(25.0, 16, 4, 8.0, 2, "made up")
@@ -149,23 +149,23 @@ class Given:
 def test_features_that_are_wrong_are_named(array: np.ndarray, said: str) -> None:
     source = Given(array)
     with pytest.raises(UsageError, match=said):
-        Library(source, source.contract).read(example((0, 1)))
+        FeatureSet(source, source.contract).read(example((0, 1)))
 
 
 def test_one_row_is_a_sequence() -> None:
     source = Given(np.ones((1, 2), np.float32))
     one = example((0.2, 0.5), duration=0.64)
-    library = Library(source, source.contract)
+    feature_set = FeatureSet(source, source.contract)
     sizes = {"batch_size": 4, "seed": 0, "multiple": 4}
-    data = SequenceData(library, Truth((one,), (one,), ("jump",), ()), Settings(8), Cutting(8), **sizes)  # type: ignore[arg-type]
+    data = SequenceData(feature_set, Truth((one,), (one,), ("jump",), ()), Settings(8), Cutting(8), **sizes)  # type: ignore[arg-type]
     (batch,) = data.batches(0, 0)
     assert batch.features.shape == (1, 2, 4) and int(batch.mask.sum()) == 1
 
 
 def test_memory_is_bounded() -> None:
     source = Given(np.ones((4, 2), np.float32))
-    library = Library(source, source.contract, limit=40)
+    feature_set = FeatureSet(source, source.contract, limit=40)
     for name in ("a", "b"):  # 32 bytes each
-        library.read(Example(example().video, name))
-    assert library.read(Example(example().video, "a")) is library.read(Example(example().video, "a"))
-    assert library.read(Example(example().video, "b")) is not library.read(Example(example().video, "b"))
+        feature_set.read(Example(example().video, name))
+    assert feature_set.read(Example(example().video, "a")) is feature_set.read(Example(example().video, "a"))
+    assert feature_set.read(Example(example().video, "b")) is not feature_set.read(Example(example().video, "b"))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vidact.training.localizer import LocalizerTrainer, Shape, Start
     from vidact.training.loop import Recipe, Round
     from vidact.training.objectives import Losses
-    from vidact.training.sequences import Cutting, Library
+    from vidact.training.sequences import Cutting, FeatureSet
     from vidact.training.truth import Truth
 
 _data, _network, _schedule = training.data, training.network, training.schedule
@@ -187,9 +187,9 @@ def localizer(
         from vidact.training.localizer import Shape
         from vidact.training.sequences import Cutting, opened
 
-        usual, library = _USUAL[model], opened(source, truth.train)
+        usual, feature_set = _USUAL[model], opened(source, truth.train)
         way = fit or usual.fit
-        rows = _length(model, way, levels, library, truth, length)
+        rows = _length(model, way, levels, feature_set, truth, length)
         sizes: dict[str, Any] = {"length": rows, "fit": way, "width": width or usual.width, "levels": levels}
         shape = Shape(**sizes, codes=position_codes, drop_path=drop_path, heads=heads, window=window)
         losses = _losses(truth, usual, cls_loss, reg_loss, reg_weight, radius, smoothing, balance)
@@ -197,7 +197,7 @@ def localizer(
         recipe = _recipe(epochs, max_minutes, optimizer, rate, weight_decay, warmup, clip, ema, seed, amp)
         cutting = Cutting(rows, None if crop_ratio == 1 else (crop_ratio, 1.0), trunc_thresh)
         job = Job(output, resume, batch_size or usual.batch_size, training.resolve_device(device))
-        _train(out, _Plan(model, truth, library, shape, losses, recipe, cutting), job)
+        _train(out, _Plan(model, truth, feature_set, shape, losses, recipe, cutting), job)
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,7 @@ class _Plan:
 
     model: str
     truth: Truth
-    library: Library
+    feature_set: FeatureSet
     shape: Shape
     losses: Losses
     recipe: Recipe
@@ -292,9 +292,9 @@ def _recipe(
     )
 
 
-def _length(model: str, fit: str, levels: int, library: Library, truth: Truth, given: int | None) -> int:
+def _length(model: str, fit: str, levels: int, feature_set: FeatureSet, truth: Truth, given: int | None) -> int:
     """Rows to train on at a time. Reads, and with that checks, all features: what is wrong is said at once."""
-    longest = max(len(library.read(example).array) for example in (*truth.train, *truth.held_out))
+    longest = max(len(feature_set.read(example).array) for example in (*truth.train, *truth.held_out))
     if given is not None:
         return given
     if model == "bmn":
@@ -312,10 +312,10 @@ def _train(out: Output, plan: _Plan, job: Job) -> None:
 
     truth, output = plan.truth, Path(job.output)
     empty = [number for number, count in enumerate(truth.counts()) if not count]
-    name, contract = output.resolve().name, plan.library.contract
+    name, contract = output.resolve().name, plan.feature_set.contract
     start = fresh(plan.model, name, contract, truth.labels, plan.shape, empty=empty, seed=plan.recipe.seed)
     data = SequenceData(
-        plan.library,
+        plan.feature_set,
         truth,
         start.settings,
         plan.cutting,

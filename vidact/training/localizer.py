@@ -247,7 +247,7 @@ class LocalizerTrainer(Loop[Sequences]):
         localizer = Localizer(network, self.start.spec, self.start.settings, device=str(self.device))
         found = []
         for example in self.sequences.validation:
-            features = self.sequences.library.read(example)
+            features = self.sequences.feature_set.read(example)
             rate, duration = rate_and_duration(self.start.spec.contract, features, example)
             found.append(localizer.localize(features.array, duration=duration, fps=rate, centres=features.centres))
         return found

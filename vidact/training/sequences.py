@@ -51,7 +51,7 @@ class Cutting:
     least: float = 0.5
 
 
-class Library:
+class FeatureSet:
     """Features of the examples: checked when first read, kept in memory up to ``limit`` bytes."""
 
     def __init__(self, source: Source, contract: Contract, limit: int = 4 << 30) -> None:
@@ -78,13 +78,13 @@ class Library:
         return found
 
 
-def opened(source: Source, examples: Sequence[Example]) -> Library:
+def opened(source: Source, examples: Sequence[Example]) -> FeatureSet:
     """The features of the examples, with the dimension of the first where nobody stated it."""
     contract = source.contract
     if not contract.dimension:
         array = source.read(examples[0].features).array
         contract = dataclasses.replace(contract, dimension=int(array.shape[1]))
-    return Library(source, contract)
+    return FeatureSet(source, contract)
 
 
 def rate_and_duration(contract: Contract, features: Features, example: Example) -> tuple[float, float]:
@@ -146,7 +146,7 @@ class SequenceData:
 
     def __init__(
         self,
-        library: Library,
+        feature_set: FeatureSet,
         truth: Truth,
         settings: Settings,
         cutting: Cutting,
@@ -156,12 +156,12 @@ class SequenceData:
         multiple: int = 1,
         whole: bool = False,
     ) -> None:
-        self.library, self.truth, self.settings = library, truth, settings
+        self.feature_set, self.truth, self.settings = feature_set, truth, settings
         self.train, self.validation = truth.train, truth.held_out
         self.cutting, self.batch_size, self.seed = cutting, min(batch_size, len(truth.train)), seed
         self.numbers = {label: number for number, label in enumerate(truth.labels)}
         self._multiple, self._whole = multiple, whole
-        self._reach = 0.5 * library.contract.window / library.contract.stride
+        self._reach = 0.5 * feature_set.contract.window / feature_set.contract.stride
 
     def steps(self) -> int:
         """Batches in a round; a rest smaller than a batch is left out, another one in every round."""
@@ -191,8 +191,8 @@ class SequenceData:
 
     def _one(self, example: Example, rng: np.random.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
         """Features (C, T), segments (N, 2) in rows and labels (N,) of one example."""
-        found = self.library.read(example)
-        segments = in_rows(self.library.contract, self.settings, found, example)
+        found = self.feature_set.read(example)
+        segments = in_rows(self.feature_set.contract, self.settings, found, example)
         fixed = self.settings.resize != "none"
         length = self.settings.length if fixed else len(found.array)
         first, last, kept, inside = cut(length, segments, self.cutting, self._reach, None if fixed else rng)
