@@ -13,7 +13,7 @@ from typing import Any
 
 from vidact.errors import ModelError, UsageError
 from vidact.models import cache, zoo
-from vidact.models.build import Chosen, ChosenLocalizer, describe, describe_localizer
+from vidact.models.build import Chosen, describe, describe_localizer
 from vidact.models.weights import read_localizer_spec
 from vidact.models.zoo import localizers
 from vidact.records import Contract, LocalizerSpec, Spec, VideoFacts
@@ -80,8 +80,8 @@ class Choice:
     ``folder`` holds features the user named; opened once, since it may list many.
     """
 
-    recogniser: Chosen | None
-    localizer: ChosenLocalizer | None = None
+    recogniser: Chosen[Spec] | None
+    localizer: Chosen[LocalizerSpec] | None = None
     contract: Contract | None = None
     folder: FeatureFolder | None = None
 
@@ -159,7 +159,7 @@ def _localizer(request: Request, model: str | None) -> Choice:
     return Choice(backbone, chosen, _made(wanted, backbone), folder)
 
 
-def _backbone(request: Request, localizer: LocalizerSpec) -> Chosen:
+def _backbone(request: Request, localizer: LocalizerSpec) -> Chosen[Spec]:
     """The recogniser whose features a localizer reads. ModelError when vidact cannot make them."""
     contract = localizer.contract
     given = _parts(request)
@@ -198,7 +198,7 @@ def _named(text: str) -> tuple[str, str]:
     return name, file
 
 
-def _made(wanted: Contract, backbone: Chosen) -> Contract:
+def _made(wanted: Contract, backbone: Chosen[Spec]) -> Contract:
     """The contract of the features this backbone makes for a localizer. ModelError when they are not those wanted."""
     own = contract_of(backbone.spec, backbone.weights_hash, fps=wanted.fps, stride=wanted.stride)
     made = dataclasses.replace(own, window=wanted.window, offset=wanted.offset, flow=wanted.flow)

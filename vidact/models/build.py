@@ -12,27 +12,28 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any
+from typing import Any, Generic
 
 from vidact.errors import MissingWeights, ModelError
 from vidact.models import cache, weights, zoo
 from vidact.models.labels import read_labels
 from vidact.models.networks import NETWORKS
 from vidact.models.zoo import localizers
+from vidact.models.zoo.entry import S
 from vidact.records import LocalizerSpec, Spec
 
 _WRAPPERS = ("model_state", "state_dict_ema", "state_dict", "model", "module")
 _PREFIXES = ("module.", "_orig_mod.")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Chosen:
+@dataclasses.dataclass(frozen=True)
+class Chosen(Generic[S]):
     """Which weights a name and a checkpoint mean: the file, its spec and its SHA-256.
 
     Of a composite ``file`` holds the files of its streams by name, and the hash is one over theirs.
     """
 
-    spec: Spec
+    spec: S
     file: str | Mapping[str, str]
     weights_hash: str
 
@@ -41,7 +42,7 @@ Checkpoint = str | Mapping[str, str] | None
 """The file of a model, or those of a composite's streams by their names; None: those vidact has."""
 
 
-def describe(name: str | None, checkpoint: Checkpoint = None, labels: str | None = None) -> Chosen:
+def describe(name: str | None, checkpoint: Checkpoint = None, labels: str | None = None) -> Chosen[Spec]:
     """What ``--model``, ``--checkpoint`` and ``--labels`` mean, without importing torch.
 
     Raises ModelError when the name is unknown, a file is missing or the labels do not fit.
@@ -68,7 +69,7 @@ def describe(name: str | None, checkpoint: Checkpoint = None, labels: str | None
     return dataclasses.replace(chosen, spec=dataclasses.replace(chosen.spec, labels=names))
 
 
-def _describe_streams(spec: Spec, checkpoint: Checkpoint, labels: str | None) -> Chosen:
+def _describe_streams(spec: Spec, checkpoint: Checkpoint, labels: str | None) -> Chosen[Spec]:
     """A composite: both its streams are described as models of their own, and have to agree on their classes."""
     example = " ".join(f"--backbone-checkpoint {stream}=FILE" for stream in spec.streams)
     given = checkpoint if isinstance(checkpoint, Mapping) else {}
@@ -92,16 +93,9 @@ def _describe_streams(spec: Spec, checkpoint: Checkpoint, labels: str | None) ->
     return Chosen(zoo.joined(spec, rgb.spec, flow.spec), files, both)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class ChosenLocalizer:
-    """Which localizer weights a name and a checkpoint mean: the file, its spec and its SHA-256."""
-
-    spec: LocalizerSpec
-    file: str
-    weights_hash: str
-
-
-def describe_localizer(name: str | None, checkpoint: str | None = None, labels: str | None = None) -> ChosenLocalizer:
+def describe_localizer(
+    name: str | None, checkpoint: str | None = None, labels: str | None = None
+) -> Chosen[LocalizerSpec]:
     """What ``--model``, ``--checkpoint`` and ``--labels`` mean for a localizer, without importing torch.
 
     Raises ModelError when the name is unknown, no localizer's, a file is missing or the labels do not fit.
@@ -116,7 +110,7 @@ def describe_localizer(name: str | None, checkpoint: str | None = None, labels: 
     return dataclasses.replace(chosen, spec=dataclasses.replace(chosen.spec, labels=names))
 
 
-def _chosen_localizer(name: str | None, checkpoint: str | None) -> ChosenLocalizer:
+def _chosen_localizer(name: str | None, checkpoint: str | None) -> Chosen[LocalizerSpec]:
     inside = None if checkpoint is None else weights.read_localizer_spec(checkpoint)
     if inside is not None and checkpoint is not None:
         if name not in (None, inside.name, inside.architecture):
@@ -124,7 +118,7 @@ def _chosen_localizer(name: str | None, checkpoint: str | None) -> ChosenLocaliz
                 f"{checkpoint!r} holds {inside.name}, not {name}",
                 hint=f"leave --model out, or give --model {inside.architecture}",
             )
-        return ChosenLocalizer(inside, checkpoint, weights.file_hash(checkpoint))
+        return Chosen(inside, checkpoint, weights.file_hash(checkpoint))
     if checkpoint is not None and name is None:
         raise _no_localizer_inside(checkpoint)
     entry = localizers.resolve(name or localizers.DEFAULT)
@@ -133,9 +127,9 @@ def _chosen_localizer(name: str | None, checkpoint: str | None) -> ChosenLocaliz
     if entry is None:
         raise _unknown_localizer(name or localizers.DEFAULT, checkpoint)
     if checkpoint is not None:
-        return ChosenLocalizer(entry.spec, checkpoint, weights.file_hash(checkpoint))
+        return Chosen(entry.spec, checkpoint, weights.file_hash(checkpoint))
     file = cache.file_of(entry)
-    return ChosenLocalizer(entry.spec, file, cache.hash_of(entry, file))
+    return Chosen(entry.spec, file, cache.hash_of(entry, file))
 
 
 def _no_localizer_inside(checkpoint: str) -> ModelError:
@@ -268,11 +262,12 @@ def _load_localizer(
 
     names = read_labels(labels) if isinstance(labels, str) else labels
     chosen = describe_localizer(name, file)
+    assert isinstance(chosen.file, str)
     _check_hash(chosen.file, chosen.weights_hash if file is None else "", sha256)
     return localizer.load(chosen.spec, chosen.file, device=device, dtype=dtype, labels=names)
 
 
-def _load_streams(chosen: Chosen, device: str, dtype: str, sha256: str | None) -> Any:
+def _load_streams(chosen: Chosen[Spec], device: str, dtype: str, sha256: str | None) -> Any:
     """Both networks of a composite, each loaded as the model it is."""
     from vidact.models.two_stream import TwoStream
 
@@ -318,7 +313,7 @@ def _check_hash(file: str, known: str, wanted: str | None) -> None:
         )
 
 
-def _load(chosen: Chosen) -> tuple[Any, Spec]:
+def _load(chosen: Chosen[Spec]) -> tuple[Any, Spec]:
     """The network with its tensors in place, and the spec with the classes the file really has."""
     assert isinstance(chosen.file, str)
     return of_state(chosen.spec, unwrap(weights.read_tensors(chosen.file), chosen.file), chosen.file)
