@@ -12,7 +12,7 @@ from training.made import SPEC
 from vidact.errors import ModelError, UsageError
 from vidact.models.build import load_model
 from vidact.models.recognition.attention_r3d import build
-from vidact.models.weights import write_checkpoint
+from vidact.models.weights import bundled, write_checkpoint
 from vidact.training.recognizer import fresh, from_checkpoint
 
 
@@ -89,3 +89,8 @@ def test_unknown_architectures() -> None:
         fresh("resnet", "x", "ab", frames=8, fps=6.0, size=32, width=4)
     with pytest.raises(UsageError, match=r"not trained from nothing"):
         fresh("x3d-s", "x", "ab", frames=8, fps=6.0, size=32, width=4)
+
+
+def test_a_localizer_is_no_start() -> None:
+    with pytest.raises(UsageError, match="is not a recogniser"):
+        from_checkpoint(bundled("actionformer.camera-motion-1.safetensors"), None, "x", SPEC.labels)

@@ -12,10 +12,11 @@ from vidact.cli import _options as options
 from vidact.cli._download import find
 from vidact.cli._output import Output
 from vidact.cli._parse import complete_any
+from vidact.records import LocalizerSpec, Spec
 
 if TYPE_CHECKING:
-    from vidact.models.zoo import Entry, LocalizerEntry, Weights
-    from vidact.records import Protocol, Published, Sampling, Spec
+    from vidact.models.zoo import Weights
+    from vidact.records import Protocol, Published, Sampling
 
 _option = partial(typer.Option, show_envvar=False)
 
@@ -105,8 +106,8 @@ def _row(entry: Weights[Any]) -> tuple[str, ...]:
     from vidact.models import cache
 
     spec = entry.spec
-    clip = f"{spec.sampling.seconds:.2f} s" if hasattr(spec, "sampling") else ""
-    score = "" if hasattr(spec, "contract") or spec.published is None else _percent(spec.published.top1)
+    clip = f"{spec.sampling.seconds:.2f} s" if isinstance(spec, Spec) else ""
+    score = _percent(spec.published.top1) if isinstance(spec, Spec) and spec.published else ""
     size = _size(entry.size)
     return (spec.name, entry.family, _labels(entry), clip, size, score, spec.licence or "unknown", cache.status(entry))
 
@@ -114,7 +115,7 @@ def _row(entry: Weights[Any]) -> tuple[str, ...]:
 def _labels(entry: Weights[Any]) -> str:
     """The list of classes by its name, or how many there are; of a localizer, which features it reads."""
     spec = entry.spec
-    if hasattr(spec, "contract"):
+    if isinstance(spec, LocalizerSpec):
         return f"{spec.classes} of {spec.contract.backbone}"
     return entry.labels or str(spec.classes)
 
@@ -127,7 +128,8 @@ def show_model(name: Name, all_labels: AllLabels = False, json: options.Json = F
         out.json([_facts(entry, entry.described())])
         return
     spec = entry.described()
-    rows = _localizer(entry) if hasattr(spec, "contract") else _described(entry)
+    rows = [*_about(entry), *(_localizer(spec) if isinstance(spec, LocalizerSpec) else _recogniser(spec))]
+    rows.append(("tested", "yes" if entry.tested else "not with the real file"))
     out.table(("", "value"), [(key, value) for key, value in rows if value], fold=("value",))
     if spec.labels:
         out.text()
@@ -139,12 +141,10 @@ def show_model(name: Name, all_labels: AllLabels = False, json: options.Json = F
             out.text(f"      and {len(spec.labels) - named} more: vidact models show {spec.name} --all-labels")
 
 
-def _described(entry: Entry) -> list[tuple[str, str]]:
-    spec = entry.spec
+def _recogniser(spec: Spec) -> list[tuple[str, str]]:
     sampling, geometry = spec.sampling, spec.geometry
     height, width = geometry.size
     return [
-        *_about(entry),
         ("published", "" if spec.published is None else _published(spec.published)),
         ("classes", str(spec.classes)),
         ("clip", f"{sampling.seconds:.2f} s: {_frames(sampling)}"),
@@ -152,7 +152,6 @@ def _described(entry: Entry) -> list[tuple[str, str]]:
         ("protocol", "" if spec.protocol is None else _protocol(spec.protocol)),
         ("scores", f"{spec.activation}, views averaged as {spec.average}"),
         ("features", f"{spec.feature_dimension} numbers a clip" if spec.feature_dimension else ""),
-        ("tested", "yes" if entry.tested else "not with the real file"),
     ]
 
 
@@ -165,17 +164,14 @@ def _protocol(protocol: Protocol) -> str:
     )
 
 
-def _localizer(entry: LocalizerEntry) -> list[tuple[str, str]]:
+def _localizer(spec: LocalizerSpec) -> list[tuple[str, str]]:
     from vidact.store.features import shown
 
-    spec = entry.spec
     return [
-        *_about(entry),
         ("published", spec.published),
         ("classes", str(spec.classes)),
         ("features", shown(spec.contract)),
         ("settings", ", ".join(spec.settings)),
-        ("tested", "yes" if entry.tested else "not with the real file"),
     ]
 
 
@@ -231,15 +227,14 @@ def _size(size: int) -> str:
     return f"{size / 1e6:.1f} MB" if size else ""
 
 
-def _facts(entry: Weights[Any], spec: Any) -> dict[str, Any]:
+def _facts(entry: Weights[Any], spec: Spec | LocalizerSpec) -> dict[str, Any]:
     """The spec with what the zoo adds to it, for programs."""
     from vidact.models import cache
 
-    recogniser = hasattr(spec, "sampling")
     return {
         **asdict(spec),
-        "task": "recognition" if recogniser else "localization",
-        "clip_seconds": spec.sampling.seconds if recogniser else None,
+        "task": "recognition" if isinstance(spec, Spec) else "localization",
+        "clip_seconds": spec.sampling.seconds if isinstance(spec, Spec) else None,
         "family": entry.family,
         "label_list": entry.labels,
         "bundled": entry.bundled is not None,

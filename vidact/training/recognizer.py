@@ -19,6 +19,7 @@ from vidact.errors import ModelError, UsageError
 from vidact.models.build import load_model, unwrap
 from vidact.models.networks import NETWORKS
 from vidact.models.recognition import attention_r3d
+from vidact.models.recognizer import Recognizer
 from vidact.models.weights import State, read_spec, read_tensors
 from vidact.records import Geometry, Sampling, Spec
 
@@ -105,7 +106,7 @@ def from_checkpoint(path: str, architecture: str | None, name: str, labels: Sequ
     # A file of our own that is not for camera motion must not inherit the labels of its architecture's zoo entry.
     inside = read_spec(path)
     model = load_model(None if inside else architecture, checkpoint=path)
-    if not hasattr(model, "network"):
+    if not isinstance(model, Recognizer):
         raise UsageError(f"{path!r} is not a recogniser", hint="give the checkpoint of one that classifies clips")
     network, spec = model.network, model.spec
     network.requires_grad_(True)
@@ -114,7 +115,7 @@ def from_checkpoint(path: str, architecture: str | None, name: str, labels: Sequ
     originals = {} if ours else _originals(path, spec, network)
     notes = [f"Starting from {spec.name} in {path}."]
     if spec.labels != tuple(labels):
-        old = network.classes if hasattr(network, "classes") else spec.classes
+        old = getattr(network, "classes", spec.classes)
         torch.manual_seed(seed)
         _renew_head(network, old, len(labels))
         was = f"{old} labels" if spec.labels else f"{old} classes without names"
