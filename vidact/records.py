@@ -16,6 +16,16 @@ if TYPE_CHECKING:
 Status = Literal["ok", "partial", "failed"]
 Columns = dict[str, Any]
 """Rows as columns: name → numpy array or list, all of one length. What a task hands to the store."""
+VIDEO_SUFFIXES: frozenset[str] = frozenset(
+    {
+        *(".3g2", ".3gp", ".amv", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".h264", ".hevc", ".ivf", ".m1v"),
+        *(".m2t", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpe", ".mpeg", ".mpg", ".mpv"),
+        *(".mts", ".mxf", ".nut", ".ogm", ".ogv", ".qt", ".rm", ".rmvb", ".tod", ".tp", ".trp", ".ts", ".vob", ".webm"),
+        *(".wmv", ".y4m"),
+    }
+)
+"""Endings (lower case) by which a search through a directory knows a video. Named explicitly, a file may end in
+anything."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -155,7 +155,7 @@ def test_one_stem_twice_is_an_error(tmp_path: Path) -> None:
         np.save(folder / name, made().array)
     opened = feature_files.open_features(str(folder))
     assert opened.find("day/a.mp4") == "day/a"
-    with pytest.raises(UsageError, match="could be any of 'a', 'day/a'"):
+    with pytest.raises(UsageError, match="could be any of 2 videos: 'a', 'day/a'"):
         opened.find("night/a.mp4")
 
 

@@ -78,7 +78,7 @@ def test_features_are_found_by_name_or_stem(tmp_path: Path) -> None:
 
 
 def test_two_features_for_one_video_are_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="'a' could be any of 'one/a', 'two/a'"):
+    with pytest.raises(UsageError, match="'a' could be any of 2 videos: 'one/a', 'two/a'"):
         choose(*given(tmp_path, [("a", "train", "x"), ("b", "val", "x")], ["one/a", "two/a", "b"]))
 
 

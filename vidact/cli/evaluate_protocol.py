@@ -101,7 +101,7 @@ def protocol(
 
 def _paths(root: str, listed: Labelled) -> list[str]:
     """The files of the list's videos below ``root``."""
-    from vidact.evaluation.matching import match
+    from vidact.store.matching import match
     from vidact.video.find import find
 
     found = {video.video: video.path for video in find([root]).videos if video.error is None}

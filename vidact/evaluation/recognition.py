@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from vidact.errors import UsageError
-from vidact.evaluation.matching import Matching, match
 from vidact.models import zoo
 from vidact.store.labelled import Labelled
+from vidact.store.matching import Matching, match
 from vidact.store.reader import Reader
 
 _COLUMNS = ("video", "clip", "rank", "label_id", "label")

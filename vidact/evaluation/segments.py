@@ -14,8 +14,8 @@ import numpy as np
 from vidact.errors import UsageError
 from vidact.evaluation.benchmarks import Benchmark
 from vidact.evaluation.detection import Events
-from vidact.evaluation.matching import match
 from vidact.store.annotations import AnnotatedVideo, Annotations, read_annotations
+from vidact.store.matching import match
 from vidact.store.reader import Reader
 from vidact.store.submissions import Submission, read_submission
 

@@ -24,6 +24,7 @@ from vidact.records import Contract
 from vidact.store.atomic import make_folder, remove, replacing, write_json
 from vidact.store.features import Features, read_entry, shown
 from vidact.store.manifest import load_run
+from vidact.store.matching import Names
 
 MANIFEST = "manifest.json"
 SUFFIXES = (".npy", ".npz", ".pt")
@@ -47,29 +48,13 @@ class FeatureFolder:
         return sorted(self.paths)
 
     def find(self, video: str) -> str | None:
-        """The name that means ``video``: equal, equal without the suffix, or the only one with its stem; else None.
-
-        UsageError when several have its stem.
-        """
-        bare = os.path.splitext(video)[0]
-        for name in (video, bare, bare.lstrip("/")):
-            if name in self.paths:
-                return name
-        same = self._by_stem.get(os.path.basename(bare), [])
-        if len(same) > 1:
-            raise UsageError(
-                f"{video!r} could be any of {', '.join(repr(name) for name in sorted(same)[:3])}",
-                hint="name features by the whole path of their video",
-            )
-        return same[0] if same else None
+        """The name that means ``video``; None where there is none. UsageError when it could be any of several."""
+        return self._names.find(video)
 
     @cached_property
-    def _by_stem(self) -> Mapping[str, list[str]]:
+    def _names(self) -> Names:
         """Sorted out once, since every video of a large archive may have to be looked up so."""
-        found: dict[str, list[str]] = {}
-        for name in self.paths:
-            found.setdefault(os.path.basename(os.path.splitext(name)[0]), []).append(name)
-        return found
+        return Names(self.paths, "name features by the whole path of their video")
 
     def read(self, name: str) -> Features:
         """The features of one video. UsageError when the file is damaged, holds no matrix, or NaN."""

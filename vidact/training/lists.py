@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vidact.errors import UsageError
+from vidact.records import VIDEO_SUFFIXES
 from vidact.store.splits import HMDB, UCF, hmdb_videos, lines, ucf_videos
-from vidact.video.find import SUFFIXES
 
 TRAIN_NAMES = frozenset({"train", "training"})
 HELD_OUT_NAMES = frozenset({"val", "valid", "validation", "test", "testing"})
@@ -126,7 +126,7 @@ def _folder(root: Path) -> Iterator[Example]:
 
 
 def _videos(root: Path) -> list[Path]:
-    return sorted(path for path in root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    return sorted(path for path in root.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
 
 
 # CSV

@@ -16,18 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from vidact.errors import UsageError
-from vidact.records import Video
-
-SUFFIXES: frozenset[str] = frozenset(
-    {
-        *(".3g2", ".3gp", ".amv", ".asf", ".avi", ".divx", ".dv", ".f4v", ".flv", ".h264", ".hevc", ".ivf", ".m1v"),
-        *(".m2t", ".m2ts", ".m2v", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpe", ".mpeg", ".mpg", ".mpv"),
-        *(".mts", ".mxf", ".nut", ".ogm", ".ogv", ".qt", ".rm", ".rmvb", ".tod", ".tp", ".trp", ".ts", ".vob", ".webm"),
-        *(".wmv", ".y4m"),
-    }
-)
-"""Endings (lower case) by which a search through a directory knows a video. Named explicitly, a file may end in
-anything."""
+from vidact.records import VIDEO_SUFFIXES, Video
 
 _KINDS = {
     stat.S_IFIFO: "a FIFO",
@@ -177,7 +166,7 @@ def _met(entry: os.DirEntry[str], stack: list[str], skipped: list[tuple[str, str
     try:
         if entry.is_dir(follow_symlinks=False):
             stack.append(entry.path)
-        elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
+        elif os.path.splitext(entry.name)[1].lower() in VIDEO_SUFFIXES:
             known = _look(entry.path)
             if isinstance(known, os.stat_result):
                 return known

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vidact.errors import UsageError
-from vidact.evaluation.matching import match
+from vidact.store.matching import Names, match
 
 
 @pytest.mark.parametrize(
@@ -35,6 +35,20 @@ def test_folders_decide_between_equal_names() -> None:
     assert result.of == {"x/1.mp4": "root/x/1.avi", "y/1.mp4": "root/y/1.avi"}
 
 
+def test_folders_that_differ_decide_too() -> None:
+    result = match(["one/1.mp4", "two/1.mp4"], ["one/1.mp4", "three/1.mp4"])
+    assert (result.of, result.strangers, result.absent) == (
+        {"one/1.mp4": "one/1.mp4"},
+        ("two/1.mp4",),
+        ("three/1.mp4",),
+    )
+
+
+def test_two_clips_of_a_video_are_two() -> None:
+    assert not match(["abc_000010_000020.mp4"], ["abc_000030_000040"]).of
+    assert match(["v_abc_000010_000020.mp4"], ["abc_000010_000020"]).of
+
+
 def test_the_same_path_leaves_the_other_to_its_stem() -> None:
     assert match(["1", "y/1.mp4"], ["1"]).of == {"1": "1"}
 
@@ -43,10 +57,28 @@ def test_the_same_path_leaves_the_other_to_its_stem() -> None:
     ("found", "truth", "named"),
     [
         (["x/1.mp4", "y/1.mp4"], ["1"], r"'1' .* any of 2 videos: 'x/1.mp4', 'y/1.mp4'"),
-        (["1.mp4"], ["x/1.mp4", "y/1.mp4"], "any of 2 videos of the truth: 'x/1.mp4', 'y/1.mp4'"),
+        (["1.mp4"], ["x/1.mp4", "y/1.mp4"], "any of 2 videos: 'x/1.mp4', 'y/1.mp4'"),
         (["x/1.mp4", "x/1.avi"], ["1.mkv"], "'1.mkv'"),
     ],
 )
 def test_ambiguous_names_are_refused(found: list[str], truth: list[str], named: str) -> None:
     with pytest.raises(UsageError, match=named):
         match(found, truth)
+
+
+@pytest.mark.parametrize(
+    ("video", "name"),
+    [
+        ("day/a.mp4", "day/a"),
+        ("/data/day/a.mp4", "day/a"),
+        ("/abs/c.mp4", "abs/c"),
+        ("clip.odd", "clip"),
+        ("elsewhere/video.1.mp4", "video.1"),
+        ("v_xyz.mp4", "xyz_000010_000020"),
+        ("evening/a.mp4", None),
+        ("b.mp4", None),
+    ],
+)
+def test_one_name_among_many(video: str, name: str | None) -> None:
+    names = Names(["day/a", "night/a", "abs/c", "clip", "video.1", "video.2", "xyz_000010_000020"], "")
+    assert names.find(video) == name
