@@ -159,7 +159,7 @@ def true_rows(database: dict[str, Any]) -> list[Segment]:
 
 def precision_by_label(names: Sequence[str], truth: list[Segment], found: list[Segment]) -> NDArray[np.float64]:
     """(tIoUs, labels): average precision of the moves and of fades; NaN where a label does not occur."""
-    from vidact.evaluation.detection import Protocol, average_precision
+    from vidact.evaluation.detection import Rules, average_precision
 
     number = {name: i for i, name in enumerate(names)}
     labels = (*MOVES, "fade", "cut")
@@ -169,7 +169,7 @@ def precision_by_label(names: Sequence[str], truth: list[Segment], found: list[S
         seen = [row for row in found if row["label"] == label]
         if own and seen:
             events = as_events(own, number), as_events(seen, number)
-            table[:, column] = average_precision(*events, TIOUS, Protocol()).ap[:, 0]
+            table[:, column] = average_precision(*events, TIOUS, Rules()).ap[:, 0]
         elif own:
             table[:, column] = 0.0
     return table

@@ -165,7 +165,7 @@ def test_two_videos_of_one_name(vidact: Vidact, tmp_path: Path, truth: Path) -> 
         truth,
     )
     assert done.code == 2
-    assert "'one' of the truth could be any of 2 videos: 'a/one.mp4', 'b/one.mp4'" in done.err
+    assert "'one' could be any of 2 videos: 'a/one.mp4', 'b/one.mp4'" in done.err
 
 
 def test_a_run_that_found_nothing_has_a_score_of_nothing(vidact: Vidact, tmp_path: Path, truth: Path) -> None:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from vidact.errors import UsageError
+from vidact.evaluation.benchmarks import BENCHMARKS
 from vidact.evaluation.detection import (
-    PROTOCOLS,
     Events,
-    Protocol,
+    Rules,
     average_precision,
     cleaned,
     proposal_recall,
@@ -26,10 +26,10 @@ MAP, KIT, PROPOSALS = (
     for name in ("map", "thumos14_kit", "ar_an")
 )
 CODES = {
-    "activitynet_official": "activitynet",
-    "actionformer": "actionformer",
-    "tridet": "tridet",
-    "opentad": "opentad",
+    "activitynet_official": Rules(),
+    "actionformer": Rules(duplicate=1e-3, shortest=1e-3),
+    "tridet": Rules(duplicate=1e-3, shortest=0.0),
+    "opentad": Rules(duplicate=1e-3, shortest=0.0),
 }
 
 
@@ -51,16 +51,14 @@ def read(case: dict[str, Any], label: str = "label") -> tuple[Events, Events]:
 @pytest.mark.parametrize("code", CODES)
 @pytest.mark.parametrize("name", MAP)
 def test_average_precision_record(name: str, code: str) -> None:
-    protocol = PROTOCOLS[CODES[code]]
+    if name == "unknown_label" and code != "opentad":
+        pytest.skip("this code stops at labels without events, or takes their numbers for other classes")
+    rules = CODES[code]
     # These two codes compare numbers, the others names.
     truth, found = read(MAP[name], "label_id" if code in ("actionformer", "tridet") else "label")
     for grid in MAP[name]["expected"].values():
         expected = grid[code]
-        if "raises" in expected:
-            with pytest.raises(UsageError, match="not in the truth"):
-                average_precision(truth, found, grid["tiou"], protocol)
-            continue
-        result = average_precision(truth, found, grid["tiou"], protocol)
+        result = average_precision(truth, found, grid["tiou"], rules)
         index = expected.get("class_index") or {int(k): v for k, v in expected["class_index_of_label_id"].items()}
         ap = np.array(expected["ap_per_class_by_tiou"])[:, [index[label] for label in result.classes]]
         np.testing.assert_allclose(result.ap, ap, rtol=0, atol=1e-6)
@@ -68,7 +66,7 @@ def test_average_precision_record(name: str, code: str) -> None:
         assert result.average == pytest.approx(expected["average_mAP"], abs=1e-6)
         assert result.events == expected.get("num_gt_after_filtering", result.events)
         if "recall_kx_per_tiou" in expected:
-            recall = recall_of_best(truth, found, grid["tiou"], protocol, expected["top_k"])
+            recall = recall_of_best(truth, found, grid["tiou"], rules, expected["top_k"])
             np.testing.assert_allclose(recall, expected["recall_kx_per_tiou"], rtol=0, atol=1e-6)
 
 
@@ -77,7 +75,7 @@ def test_thumos14_kit_record(name: str) -> None:
     truth, found = read(KIT[name])
     classes = KIT[name]["classes"]
     tious = [float(tiou) for tiou in KIT[name]["expected"]]
-    result = average_precision(truth, found, tious, PROTOCOLS["thumos14-kit"], classes=classes)
+    result = average_precision(truth, found, tious, BENCHMARKS["thumos14-kit"].rules, classes=classes)
     expected = [[by_class[label] for label in classes] for by_class in KIT[name]["expected"].values()]
     np.testing.assert_allclose(result.ap, expected, rtol=0, atol=1e-6)
     np.testing.assert_allclose(result.map, list(KIT[name]["expected_map"].values()), rtol=0, atol=1e-6)
@@ -91,7 +89,7 @@ def test_proposal_recall_record(name: str) -> None:
         for code, expected in by_code.items():
             if not expected or "raises" in expected:
                 continue
-            own = cleaned(truth, PROTOCOLS["opentad"]) if code == "opentad" else truth
+            own = cleaned(truth, CODES["opentad"]) if code == "opentad" else truth
             result = proposal_recall(own, found, most=None if most == "None" else float(most))
             average, auc = result.average, expected.get("auc_percent", expected.get("auc"))
             assert result.auc == pytest.approx(100 * expected["AUC"] if auc is None else auc, abs=1e-6)
@@ -112,16 +110,16 @@ def test_a_second_prediction_of_one_event_is_wrong() -> None:
     found = events(
         {"v": [{"segment": [0, 10], "label": "a", "score": 0.9}, {"segment": [0, 9], "label": "a", "score": 0.95}]}
     )
-    assert average_precision(truth, found, [0.5], Protocol()).average == 1.0
+    assert average_precision(truth, found, [0.5], Rules()).average == 1.0
     reversed_ = found._replace(score=np.array([0.9, 0.1]))
-    assert average_precision(truth, reversed_, [0.95], Protocol()).average == 1.0
-    assert average_precision(truth, found, [0.95], Protocol()).average == 0.5
+    assert average_precision(truth, reversed_, [0.95], Rules()).average == 1.0
+    assert average_precision(truth, found, [0.95], Rules()).average == 0.5
 
 
 def test_predictions_without_scores_are_refused() -> None:
     truth = events({"v": [{"segment": [0, 10], "label": "a"}]})
     with pytest.raises(UsageError, match="scores"):
-        average_precision(truth, truth, [0.5], Protocol())
+        average_precision(truth, truth, [0.5], Rules())
 
 
 def test_no_proposals_are_refused() -> None:

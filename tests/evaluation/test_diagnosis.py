@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vidact.evaluation.detection import Events, Protocol, average_precision
+from vidact.evaluation.detection import Events, Rules, average_precision
 from vidact.evaluation.diagnosis import (
     BACKGROUND,
     BADLY_PLACED,
@@ -49,26 +49,26 @@ TRUTH = events(("v", 0, 10, "a"), ("v", 20, 30, "b"), ("w", 0, 10, "a"))
     ],
 )
 def test_kinds_of_errors(start: float, end: float, label: str, kind: str) -> None:
-    found = diagnose(TRUTH, events(("v", start, end, label, 0.9)), 0.5, Protocol())
+    found = diagnose(TRUTH, events(("v", start, end, label, 0.9)), 0.5, Rules())
     assert found.counts == {name: int(name == kind) for name in CATEGORIES}
     assert found.missed == (2 if kind == RIGHT else 3)
     assert found.events == 3
 
 
 def test_a_better_prediction_makes_the_second_one_doubled() -> None:
-    found = diagnose(TRUTH, events(("v", 0, 10, "a", 0.5), ("v", 0, 9, "a", 0.9)), 0.5, Protocol())
+    found = diagnose(TRUTH, events(("v", 0, 10, "a", 0.5), ("v", 0, 9, "a", 0.9)), 0.5, Rules())
     assert (found.counts[RIGHT], found.counts[DOUBLED], found.missed) == (1, 1, 2)
 
 
 def test_the_same_time_in_another_video_is_background() -> None:
-    found = diagnose(TRUTH, events(("w", 20, 30, "b", 0.9)), 0.5, Protocol())
+    found = diagnose(TRUTH, events(("w", 20, 30, "b", 0.9)), 0.5, Rules())
     assert found.counts[BACKGROUND] == 1
 
 
 def test_gains_are_what_removing_the_errors_would_give() -> None:
     predicted = events(("v", 0, 10, "b", 0.9), ("v", 20, 30, "b", 0.8), ("v", 0, 10, "a", 0.7))
-    found = diagnose(TRUTH, predicted, 0.5, Protocol())
-    assert found.ap == average_precision(TRUTH, predicted, [0.5], Protocol()).average == 0.5
+    found = diagnose(TRUTH, predicted, 0.5, Rules())
+    assert found.ap == average_precision(TRUTH, predicted, [0.5], Rules()).average == 0.5
     # Without the wrong label b is perfect, without the missed event a is: 0.5 to 1 for one of two classes.
     assert found.gains == {name: pytest.approx(0.25 if name in (WRONG_LABEL, MISSED) else 0) for name in found.gains}
     assert set(found.gains) == {*ERRORS, MISSED}
@@ -76,7 +76,7 @@ def test_gains_are_what_removing_the_errors_would_give() -> None:
 
 def test_only_the_best_few_are_counted() -> None:
     rows = [("v", 12, 18, "a", 0.1)] * 100 + [("v", 0, 10, "a", 0.9)]
-    found = diagnose(TRUTH, events(*rows), 0.5, Protocol(), best=2)
+    found = diagnose(TRUTH, events(*rows), 0.5, Rules(), best=2)
     assert sum(found.counts.values()) == 4  # two events of a
     assert found.counts[RIGHT] == 1
 
@@ -84,7 +84,7 @@ def test_only_the_best_few_are_counted() -> None:
 def test_ambiguous_events_excuse() -> None:
     truth = events(("v", 0, 10, "a"), ("v", 40, 50, "Ambiguous"))
     predicted = events(("v", 41, 49, "a", 0.9), ("v", 0, 10, "a", 0.8))
-    found = diagnose(truth, predicted, 0.5, Protocol(ambiguous="Ambiguous"))
+    found = diagnose(truth, predicted, 0.5, Rules(ambiguous="Ambiguous"))
     assert found.counts[BACKGROUND] == 0
     assert found.ap == 1.0
-    assert diagnose(truth, predicted, 0.5, Protocol()).counts[WRONG_LABEL] == 1
+    assert diagnose(truth, predicted, 0.5, Rules()).counts[WRONG_LABEL] == 1

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from vidact.evaluation.detection import PROTOCOLS, Protocol
+from vidact.evaluation.detection import Rules
 
-_FIELD = Protocol(duplicate=1e-3, shortest=1e-3)
+_FIELD = Rules(duplicate=1e-3, shortest=1e-3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Benchmark:
     the error analysis. ``frames``: also judged by frames, ``sampled``: 25 of each video."""
 
     tious: tuple[float, ...]
-    counting: Protocol
+    rules: Rules
     subset: str
     errors: float = 0.5
     frames: bool = False
@@ -32,17 +32,20 @@ def _grid(first: int, last: int, step: int) -> tuple[float, ...]:
     return tuple(percent / 100 for percent in range(first, last + 1, step))
 
 
-_ACTIVITYNET = Benchmark(_grid(50, 95, 5), Protocol(), "validation", notes="counted as ActivityNet's own code does")
+_ACTIVITYNET = Benchmark(_grid(50, 95, 5), Rules(), "validation", notes="counted as ActivityNet's own code does")
 
 BENCHMARKS: dict[str, Benchmark] = {
     "thumos14": Benchmark(
         _grid(30, 70, 10),
-        Protocol(duplicate=1e-3, shortest=1e-3, ambiguous="Ambiguous"),
+        Rules(duplicate=1e-3, shortest=1e-3, ambiguous="Ambiguous"),
         "test",
         notes="repeated events count once, as in the field's common evaluation code",
     ),
     "thumos14-kit": Benchmark(
-        _grid(10, 50, 10), PROTOCOLS["thumos14-kit"], "test", notes="the challenge's own rule: 11 points"
+        _grid(10, 50, 10),
+        Rules(match="events", ambiguous="Ambiguous", points=11),
+        "test",
+        notes="the challenge's own rule: 11 points",
     ),
     "anet": _ACTIVITYNET,
     "hacs": _ACTIVITYNET,

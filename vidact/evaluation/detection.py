@@ -1,6 +1,6 @@
 """How good segments are: mean average precision over overlaps, recall of the best few, recall by number of proposals.
 
-Each published benchmark counts a little differently; a ``Protocol`` says how. Works on arrays; knows no files, no
+Each published benchmark counts a little differently; ``Rules`` say how. Works on arrays; knows no files, no
 video.
 """
 
@@ -35,33 +35,21 @@ class Events(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Protocol:
+class Rules:
     """How a benchmark counts.
 
     Events that lie within ``duplicate`` seconds of an earlier one of the same label are dropped (None: kept), and those
-    shorter than ``shortest`` (or, with 0, of no length at all; None: kept). ``unknown``: what a predicted label that no
-    event has means: ``refuse`` it, ``ignore`` it, or let a number ``collide`` with the class at that place among the
-    sorted known ones. ``match``: ``predictions`` take their best free event, best score first, from an overlap of the
-    threshold on; or ``events`` take their best free prediction, above the threshold only. ``ambiguous`` names a label
-    whose events excuse the unmatched predictions they touch. ``points`` > 0 averages precision at that many even
-    recalls.
+    shorter than ``shortest`` (or, with 0, of no length at all; None: kept). ``match``: ``predictions`` take their best
+    free event, best score first, from an overlap of the threshold on; or ``events`` take their best free prediction,
+    above the threshold only. ``ambiguous`` names a label whose events excuse the unmatched predictions they touch.
+    ``points`` > 0 averages precision at that many even recalls. Predicted labels that no event has count for nothing.
     """
 
     duplicate: float | None = None
     shortest: float | None = None
-    unknown: Literal["refuse", "ignore", "collide"] = "ignore"
     match: Literal["predictions", "events"] = "predictions"
     ambiguous: str | None = None
     points: int = 0
-
-
-PROTOCOLS = {
-    "activitynet": Protocol(unknown="refuse"),
-    "actionformer": Protocol(duplicate=1e-3, shortest=1e-3, unknown="collide"),
-    "tridet": Protocol(duplicate=1e-3, shortest=0.0, unknown="collide"),
-    "opentad": Protocol(duplicate=1e-3, shortest=0.0),
-    "thumos14-kit": Protocol(match="events", ambiguous="Ambiguous", points=11),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +84,20 @@ def overlap(one: Floats, others: Floats) -> Floats:
     return found
 
 
-def cleaned(truth: Events, protocol: Protocol) -> Events:
-    """The events a protocol counts, in their order."""
-    if protocol.duplicate is None and protocol.shortest is None:
+def cleaned(truth: Events, rules: Rules) -> Events:
+    """The events these rules count, in their order."""
+    if rules.duplicate is None and rules.shortest is None:
         return truth
     kept: list[int] = []
     earlier: dict[tuple[Any, Any], list[int]] = {}
     for row in range(len(truth.start)):
         length = truth.end[row] - truth.start[row]
-        if protocol.shortest is not None and (length <= 0 or length < protocol.shortest):
+        if rules.shortest is not None and (length <= 0 or length < rules.shortest):
             continue
         same = earlier.setdefault((truth.video[row], truth.label[row]), [])
-        if protocol.duplicate is not None and any(
-            abs(truth.start[row] - truth.start[one]) <= protocol.duplicate
-            and abs(truth.end[row] - truth.end[one]) <= protocol.duplicate
+        if rules.duplicate is not None and any(
+            abs(truth.start[row] - truth.start[one]) <= rules.duplicate
+            and abs(truth.end[row] - truth.end[one]) <= rules.duplicate
             for one in same
         ):
             continue
@@ -119,35 +107,34 @@ def cleaned(truth: Events, protocol: Protocol) -> Events:
 
 
 def average_precision(
-    truth: Events, found: Events, tious: Sequence[float], protocol: Protocol, *, classes: Sequence[Any] | None = None
+    truth: Events, found: Events, tious: Sequence[float], rules: Rules, *, classes: Sequence[Any] | None = None
 ) -> Detection:
     """Average precision of every class at every overlap.
 
-    ``classes`` fixes which are averaged (default: all that have events). Raises UsageError for labels without events
-    where the protocol refuses them.
+    ``classes`` fixes which are averaged (default: all that have events).
     """
-    events, names, pairs = by_class(truth, found, protocol, classes)
+    events, names, pairs = by_class(truth, found, rules, classes)
     ap = np.zeros((len(tious), len(names)))
-    excuses = None if protocol.ambiguous is None else truth.take(truth.label == protocol.ambiguous)
+    excuses = None if rules.ambiguous is None else truth.take(truth.label == rules.ambiguous)
     for column, (own, predicted) in enumerate(pairs):
         if not len(predicted.start) or not len(own.start):
             continue
         order = best_first(predicted)
         predicted = predicted.take(order)
-        hits = matches(own, predicted, np.asarray(tious, dtype=np.float64), protocol)
+        hits = matches(own, predicted, np.asarray(tious, dtype=np.float64), rules)
         excused = np.zeros(len(order), dtype=bool) if excuses is None else touched(predicted, excuses)
         for row, hit in enumerate(hits):
             counted = hit[hit | ~excused]
-            ap[row, column] = precision(counted, len(own.start), protocol.points)
+            ap[row, column] = precision(counted, len(own.start), rules.points)
     return Detection(tuple(float(one) for one in tious), names, ap, len(events.start))
 
 
 def recall_of_best(
-    truth: Events, found: Events, tious: Sequence[float], protocol: Protocol, times: Sequence[int] = (1, 5)
+    truth: Events, found: Events, tious: Sequence[float], rules: Rules, times: Sequence[int] = (1, 5)
 ) -> Floats:
     """Recall (thresholds, times) of the best k × n predictions in each video with n events of a class, mean over
     classes."""
-    _, names, pairs = by_class(truth, found, protocol, None)
+    _, names, pairs = by_class(truth, found, rules, None)
     recall = np.zeros((len(tious), len(times), len(names)))
     for column, (own, predicted) in enumerate(pairs):
         if not len(predicted.start):
@@ -223,26 +210,14 @@ def proposal_recall(
 
 
 def by_class(
-    truth: Events, found: Events, protocol: Protocol, classes: Sequence[Any] | None
+    truth: Events, found: Events, rules: Rules, classes: Sequence[Any] | None
 ) -> tuple[Events, tuple[Any, ...], list[tuple[Events, Events]]]:
     """The events that count, the classes, and each class's events and predictions."""
-    events = cleaned(truth, protocol)
-    if protocol.ambiguous is not None:
-        events = events.take(events.label != protocol.ambiguous)
+    events = cleaned(truth, rules)
+    if rules.ambiguous is not None:
+        events = events.take(events.label != rules.ambiguous)
     names = tuple(np.unique(events.label).tolist()) if classes is None else tuple(classes)
-    strangers = [label for label in np.unique(found.label).tolist() if label not in names]
-    if strangers and protocol.unknown == "refuse":
-        raise UsageError(
-            f"{len(strangers)} predicted labels are not in the truth (first: {strangers[0]!r})",
-            hint="give the predictions the truth's labels, or use another protocol",
-        )
-    pairs = []
-    for place, name in enumerate(names):
-        mine = found.label == name
-        if protocol.unknown == "collide" and np.issubdtype(found.label.dtype, np.integer):
-            mine |= (found.label == place) & np.isin(found.label, strangers)
-        pairs.append((events.take(events.label == name), found.take(mine)))
-    return events, names, pairs
+    return events, names, [(events.take(events.label == name), found.take(found.label == name)) for name in names]
 
 
 def best_first(found: Events) -> Array:
@@ -271,13 +246,13 @@ def rows_by_video(events: Events) -> dict[Any, Array]:
     return dict(zip(videos.tolist(), np.split(order, first[1:]), strict=True)) if len(order) else {}
 
 
-def matches(own: Events, predicted: Events, tious: Floats, protocol: Protocol) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def matches(own: Events, predicted: Events, tious: Floats, rules: Rules) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Which predictions (best first) are right, (thresholds, predictions)."""
     right = np.zeros((len(tious), len(predicted.start)), dtype=bool)
     for _, events, picks in _by_video(own, predicted):
         iou = overlap(_times(predicted, picks), _times(own, events))
         for row, tiou in enumerate(tious):
-            if protocol.match == "predictions":
+            if rules.match == "predictions":
                 right[row, picks] = _predictions_choose(iou, tiou)
             else:
                 right[row, picks] = _events_choose(iou, tiou)

@@ -15,7 +15,7 @@ from vidact.evaluation.detection import (
     Array,
     Events,
     Floats,
-    Protocol,
+    Rules,
     best_first,
     by_class,
     matches,
@@ -56,17 +56,17 @@ class Diagnosis:
     gains: dict[str, float]
 
 
-def diagnose(truth: Events, found: Events, tiou: float, protocol: Protocol, *, best: int = 10) -> Diagnosis:
+def diagnose(truth: Events, found: Events, tiou: float, rules: Rules, *, best: int = 10) -> Diagnosis:
     """Put every prediction into the first category that fits.
 
-    ``right``: the protocol matches it to an event of its label at ``tiou`` or more. ``doubled``: it overlaps such an
+    ``right``: the rules match it to an event of its label at ``tiou`` or more. ``doubled``: it overlaps such an
     event as much, but a better prediction has it. ``wrong label``: it overlaps an event of another label as much.
     ``badly placed``: it overlaps an event of its label by 0.1 or more, but less than ``tiou``. ``wrong label, badly
     placed``: the same with an event of another label. ``background``: it overlaps no event by 0.1. An event is
     ``missed`` when no prediction at all is matched to it.
     """
-    events, _, pairs = by_class(truth, found, protocol, None)
-    excuses = None if protocol.ambiguous is None else truth.take(truth.label == protocol.ambiguous)
+    events, _, pairs = by_class(truth, found, rules, None)
+    excuses = None if rules.ambiguous is None else truth.take(truth.label == rules.ambiguous)
     times = np.stack([events.start, events.end], axis=1)
     others = {video: (times[rows], events.label[rows]) for video, rows in rows_by_video(events).items()}
     counts = dict.fromkeys(CATEGORIES, 0)
@@ -74,19 +74,19 @@ def diagnose(truth: Events, found: Events, tiou: float, protocol: Protocol, *, b
     scores, missed = [], 0
     for own, predicted in pairs:
         predicted = predicted.take(best_first(predicted))
-        hits = matches(own, predicted, np.array([tiou]), protocol)[0]
+        hits = matches(own, predicted, np.array([tiou]), rules)[0]
         if excuses is not None:
             counted = hits | ~touched(predicted, excuses)
             predicted, hits = predicted.take(counted), hits[counted]
         kinds = _kinds(own, predicted, hits, others, tiou)
         for number, name in enumerate(CATEGORIES):
             counts[name] += int((kinds[: best * len(own.start)] == number).sum())
-        score, asked = precision(hits, len(own.start), protocol.points), int(hits.sum())
+        score, asked = precision(hits, len(own.start), rules.points), int(hits.sum())
         scores.append(score)
         missed += len(own.start) - asked
         for number, name in enumerate(ERRORS, 1):
-            gains[name].append(precision(hits[kinds != number], len(own.start), protocol.points) - score)
-        gains[MISSED].append((precision(hits, asked, protocol.points) if asked else 0.0) - score)
+            gains[name].append(precision(hits[kinds != number], len(own.start), rules.points) - score)
+        gains[MISSED].append((precision(hits, asked, rules.points) if asked else 0.0) - score)
     mean = {name: float(np.mean(values)) if values else 0.0 for name, values in gains.items()}
     return Diagnosis(tiou, best, counts, missed, len(events.start), float(np.mean(scores)) if scores else 0.0, mean)
 

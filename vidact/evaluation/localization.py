@@ -62,7 +62,7 @@ def judge(truth: Events, found: Events, benchmark: Benchmark, durations: Mapping
     """
     if not len(truth.start):
         raise UsageError("the truth has no events in these videos", hint="choose another --subset, or another file")
-    counting = benchmark.counting
+    rules = benchmark.rules
     known = set(np.unique(truth.label).tolist())
     labels, counts = np.unique(found.label, return_counts=True)
     unknown = {name: count for name, count in zip(labels.tolist(), counts.tolist(), strict=True) if name not in known}
@@ -73,11 +73,11 @@ def judge(truth: Events, found: Events, benchmark: Benchmark, durations: Mapping
             hint="names must be equal: run again with --labels FILE, or choose the truth of the same classes",
         )
     return Report(
-        average_precision(truth, found, benchmark.tious, counting),
-        recall_of_best(truth, found, benchmark.tious, counting, TIMES),
-        _proposals(cleaned(truth, counting), found),
+        average_precision(truth, found, benchmark.tious, rules),
+        recall_of_best(truth, found, benchmark.tious, rules, TIMES),
+        _proposals(cleaned(truth, rules), found),
         _frames(truth, found, benchmark, durations or {}) if benchmark.frames else None,
-        diagnose(truth, found, benchmark.errors, counting),
+        diagnose(truth, found, benchmark.errors, rules),
         unknown,
     )
 

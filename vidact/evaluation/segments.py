@@ -7,6 +7,7 @@ nothing.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,7 +64,7 @@ def read_sides(run: str, file: str, benchmark: Benchmark, subset: str | None) ->
     found = _found(predicted, code)
     return Sides(
         tuple(names),
-        _events(chosen),
+        events_of(chosen),
         found,
         {number[video.video]: video.duration for video in chosen if video.duration is not None},
         subset,
@@ -106,7 +107,8 @@ def _part(
     return (annotations.videos if subset is None else annotations.of([subset]).videos), subset
 
 
-def _events(videos: tuple[AnnotatedVideo, ...]) -> Events:
+def events_of(videos: Sequence[AnnotatedVideo]) -> Events:
+    """What is true, the videos called by their places."""
     counts = [len(video.labels) for video in videos]
     return Events(
         np.repeat(np.arange(len(videos)), counts),
