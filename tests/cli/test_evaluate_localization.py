@@ -119,11 +119,29 @@ def test_what_is_not_counted_is_said(vidact: Vidact, tmp_path: Path, truth: Path
     run = run_of(tmp_path / "run", rows, failed=("two",))
     done = vidact("evaluate", "localization", run, "--truth", truth)
     assert done.code == 0
-    assert "1 videos failed in the run; what happens in them counts as missed." in done.err
-    assert "1 videos of the run are not in this part of the truth (first: deep/three.mp4); their 1 segments" in done.err
-    assert "1 segments have labels the truth does not have and are not counted in mAP: [red]swim\\x0a" in done.err
+    assert "1 video failed in the run; what happens there counts as missed." in done.err
+    said = "Videos of the run that are not in this part of the truth: 1 (first: deep/three.mp4); what was found there "
+    assert said + "(1 segment) is left out." in done.err
+    assert "Segments with labels the truth does not have, not counted in mAP: 1 ([red]swim\\x0a)" in done.err
     done = vidact("evaluate", "localization", submission(tmp_path, [ROWS[0]]), "--truth", truth)
-    assert "1 videos of the truth are not in the run (first: two)" in done.err
+    assert "Videos of the truth that are not in the run: 1 (first: two)" in done.err
+
+
+def test_one_is_no_plural(vidact: Vidact, tmp_path: Path) -> None:
+    listed = tmp_path / "one.csv"
+    listed.write_text("video,start,end,label\none,0,10,jump\n", encoding="utf-8")
+    done = vidact("evaluate", "localization", submission(tmp_path, [ROWS[0]]), "--truth", listed)
+    assert done.out.startswith("anet: 1 video, 1 event, 1 segment\n")
+
+
+def test_events_that_all_lie_outside_are_told_with_the_reason(vidact: Vidact, tmp_path: Path) -> None:
+    listed = tmp_path / "outside.csv"
+    listed.write_text("video,start,end,label,duration\none,20,30,run,10\none,25,26,run,10\n", encoding="utf-8")
+    done = vidact("evaluate", "localization", submission(tmp_path, [ROWS[0]]), "--truth", listed)
+    assert done.code == 2
+    assert f"the truth {str(listed)!r} has no event in the videos that are judged (1)" in done.err
+    assert "segments left out, they lie outside their video: 2 (first: " in done.err
+    assert "20 to 30 s of 10 s" in done.err
 
 
 def test_dense_sets_are_judged_by_frames_too(vidact: Vidact, tmp_path: Path, truth: Path) -> None:
@@ -146,9 +164,9 @@ def test_errors_name_what_is_wrong(vidact: Vidact, tmp_path: Path, truth: Path) 
     strange.mkdir()
     for run, said in (
         (cut, "no whole JSON file"),
-        (other, "none of the 1 predicted labels is in the truth, which has 'jump', 'run'; predicted are '17'"),
+        (other, "no predicted label is in the truth, which has 'jump', 'run'; predicted are '17'"),
         (make_run(tmp_path / "classified", [outcome("one.mp4")]), "is a run of `vidact classify`"),
-        (submission(strange, [("x", 0, 1, "run", 1)]), "none of the 1 videos"),
+        (submission(strange, [("x", 0, 1, "run", 1)]), "no video of "),
     ):
         done = vidact("evaluate", "localization", run, "--truth", truth)
         assert done.code == 2, run

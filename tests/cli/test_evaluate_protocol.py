@@ -58,7 +58,7 @@ def test_measured_beside_published(vidact: Vidact, network: Path, data: Path, tm
     share = 100 * best.count("static") / 2
     assert f"top-1\t{share:.2f} %\t75.00 %\t{share - 75:+.2f}" in done.out
     assert "Published: 2 clips x 3 crops (a test). Measured on 2 videos." in done.out
-    assert "1 videos of the truth are not in the run (first: missing.mp4) and are not counted." in done.err
+    assert "Videos of the truth that are not in the run, not counted: 1 (first: missing.mp4)." in done.err
     again = vidact("evaluate", "protocol", zoo.DEFAULT, *common, "--json")  # goes on: nothing left to do
     facts = json.loads(again.out)
     assert (facts["videos"], facts["top1"], facts["published"]["top1"]) == (2, share / 100, 75.0)
@@ -70,7 +70,7 @@ def test_what_cannot_be_tested_is_said(vidact: Vidact, network: Path, data: Path
         "evaluate", "protocol", zoo.DEFAULT, "--data", data, "--videos", tmp_path / "empty", "--checkpoint", network
     )
     assert done.code == 2
-    assert "none of the 3 videos of the list is among the 0 below" in done.err
+    assert "no video of the list, which has 3, is among the 0 below" in done.err
     done = vidact("evaluate", "protocol", zoo.DEFAULT, "--data", data, "--workers", 0)
     assert done.code == 3
     assert "no published test of" in done.err

@@ -104,9 +104,9 @@ def test_what_is_not_counted_is_said(vidact: Vidact, tmp_path: Path, run: Path) 
     )
     assert done.code == 0
     assert "top-1\t50.00 %" in done.out
-    assert "1 videos failed in the run and count as wrong." in done.err
-    assert "1 videos of the truth are not in the run (first: z.mp4) and are not counted." in done.err
-    assert "2 videos of the run have no label in the truth (first: b.mp4) and are not counted." in done.err
+    assert "Videos that failed in the run and count as wrong: 1." in done.err
+    assert "Videos of the truth that are not in the run, not counted: 1 (first: z.mp4)." in done.err
+    assert "Videos of the run without a label in the truth, not counted: 2 (first: b.mp4)." in done.err
 
 
 def test_labels_the_model_knows_but_never_gave_are_wrong_and_no_mistake(
@@ -120,6 +120,7 @@ def test_labels_the_model_knows_but_never_gave_are_wrong_and_no_mistake(
 def test_many_classes_are_shown_by_their_confusions(vidact: Vidact, tmp_path: Path, run: Path) -> None:
     small = vidact("evaluate", "recognition", run, "--truth", truth(tmp_path, BY_NAME))
     assert "1 pan-left\t1\t0\t0" in small.out
+    assert "predicted label (columns, numbered like the lines)" in small.out
     names = [f"{number}.mp4" for number in range(20)]
     run = make_run(tmp_path / "large", [outcome(name) for name in names])
     rows = [f"{name},{'static' if number < 3 else f'[red]{number}'}\n" for number, name in enumerate(names)]
@@ -132,7 +133,7 @@ def test_errors_name_what_is_wrong(vidact: Vidact, tmp_path: Path, run: Path) ->
     listed = truth(tmp_path, "a.mp4 700\n", "numbers.txt")
     labels = truth(tmp_path, "static\npan-left\n", "labels.txt")
     for arguments, said in (
-        ((run, "--truth", truth(tmp_path, "z.mp4 static\n", "z.txt")), "none of the run's 4 videos"),
+        ((run, "--truth", truth(tmp_path, "z.mp4 static\n", "z.txt")), "no video of the run, which has 4,"),
         ((run, "--truth", listed), "no label of the truth is one of the run's: '700'"),
         ((run, "--truth", listed, "--labels", labels), "the class number 700, the labels end at 1"),
         ((run_of(tmp_path / "l", [("a", 0.0, 1.0, "x", 1.0)]), "--truth", listed), "is a run of `vidact localize`"),

@@ -76,7 +76,7 @@ def test_parts(tmp_path: Path) -> None:
 def test_repeated_lines_count_once(tmp_path: Path) -> None:
     found = read(tmp_path, "x.txt", "1.mp4 3\n1.mp4 3\n2.mp4 4\n")
     assert len(found.labels) == 2
-    assert found.notes[0].startswith("1 lines of")
+    assert found.notes[0].endswith("that repeat a video and count once: 1")
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_rows(tmp_path: Path) -> None:
     assert (found.video, found.start, found.end) == (["a", "a"], [1.5, 4.0], [4.0, 1.5])
     assert (found.label, found.score) == (["jump", "jump"], [0.9, 1.0])
     assert found.notes == (
-        f"1 predicted segments do not end after they start and count as wrong (first: {file}: 'a', segment 1: "
+        f"predicted segments that do not end after they start and count as wrong: 1 (first: {file}: 'a', segment 1: "
         "4 to 1.5 s)",
     )
 

@@ -113,7 +113,7 @@ def test_a_csv_and_a_list_of_labels(trained: Path, tmp_path: Path, capsys: pytes
     options = {"annotations": str(tmp_path / "truth.csv"), "labels": str(tmp_path / "labels.txt")}
     train(trained, tmp_path / "out", epochs=1, held_out=0.3, **options)
     said = capsys.readouterr().err
-    assert "segments have a label that is not in the list" in said and "will never be found, such as 'fly'" in said
+    assert "segments left out, their label is not in the list" in said and "will never be found, such as 'fly'" in said
     model = load_model(checkpoint=tmp_path / "out" / "best.safetensors")
     assert model.spec.labels == ("wave", "fly", "jump")
     found = model.localize(np.load(trained / "features" / "v09.npy"))
@@ -125,7 +125,7 @@ def test_ambiguous_stretches_are_not_learnt(trained: Path, tmp_path: Path, capsy
     content["database"]["v00"]["annotations"][0]["label"] = "Ambiguous"
     (tmp_path / "truth.json").write_text(json.dumps(content))
     train(trained, tmp_path / "out", model="tcn", epochs=1, annotations=str(tmp_path / "truth.json"))
-    assert "1 segments have a label that is not in the list" in capsys.readouterr().err
+    assert "segments left out, their label is not in the list: 1 " in capsys.readouterr().err
     spec = read_localizer_spec(tmp_path / "out" / "best.safetensors")
     assert spec is not None and spec.labels == LABELS
 

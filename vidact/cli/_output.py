@@ -130,6 +130,11 @@ class Output:
         write(self._result, (BOLD.format(plain(line)) if coloured(self._result) else plain(line)) + "\n")
 
 
+def counted(number: int, noun: str) -> str:
+    """``1 video``, ``2 videos``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def columns_of(stream: IO[str]) -> int:
     """Columns of the terminal behind ``stream``."""
     try:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from vidact.cli._output import Output
+from vidact.cli._output import Output, counted
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -82,8 +82,7 @@ class Progress:
     def summary(self) -> str:
         """What was done, in a line."""
         wall = time.monotonic() - self._began
-        noun = "video" if self._total == 1 else "videos"
-        parts = [f"{self.videos - self.failed} of {self._total} {noun} done in {clock(wall)}"]
+        parts = [f"{self.videos - self.failed} of {counted(self._total, 'video')} done in {clock(wall)}"]
         parts += [f"{self._partial} of them partial"] if self._partial else []
         parts += [f"{self.failed} failed"] if self.failed else []
         parts += (

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vidact.cli._output import Output
+from vidact.cli._output import Output, counted
 from vidact.cli._progress import Progress
 from vidact.errors import UsageError
 
@@ -54,7 +54,7 @@ def begin(out: Output, request: Request, prepared: Prepared) -> None:
         out.note(line)
     outside = sum(os.path.isabs(video.video) for video in found.videos)
     where = " outside" if outside == len(found.videos) else f", {outside} of them outside" if outside else " in"
-    out.note(f"{videos(len(found.videos))}{where} {found.root}: {_counts(prepared)}")
+    out.note(f"{counted(len(found.videos), 'video')}{where} {found.root}: {_counts(prepared)}")
     strange = sum(os.path.isabs(video.video) for video in todo.videos)
     if prepared.resumed and strange:
         added = "this one is" if strange == 1 else "these are"
@@ -123,7 +123,7 @@ def end(out: Output, request: Request, prepared: Prepared, progress: Progress, r
     stopped = {"interrupted": "Stopped", "max-runtime": "Out of time"}.get(reason)
     if stopped is not None:
         kept = "was written" if request.out == "-" else "is kept"
-        out.note(f"{stopped}, {videos(left)} left; what is done {kept}.")
+        out.note(f"{stopped}, {counted(left, 'video')} left; what is done {kept}.")
     if request.out == "-":
         return
     name = shlex.quote(request.out)
@@ -281,11 +281,6 @@ def summary(folder: str) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def videos(number: int) -> str:
-    """``1 video``, ``2 videos``."""
-    return f"{number} video" if number == 1 else f"{number} videos"
 
 
 def _gigabytes(size: int) -> str:

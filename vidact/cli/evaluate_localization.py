@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vidact.cli import _options as options
-from vidact.cli._output import Output
+from vidact.cli._output import Output, counted
 
 if TYPE_CHECKING:
     from vidact.evaluation.benchmarks import Benchmark
@@ -75,7 +75,8 @@ def _print(out: Output, protocol: str, benchmark: Benchmark, sides: Sides, repor
     detection = report.detection
     part = f" of the subset {sides.subset}" if sides.subset else ""
     out.heading(
-        f"{protocol}: {len(sides.videos)} videos{part}, {detection.events} events, {len(sides.found.start)} segments"
+        f"{protocol}: {counted(len(sides.videos), 'video')}{part}, {counted(detection.events, 'event')}, "
+        f"{counted(len(sides.found.start), 'segment')}"
     )
     out.text(f"average mAP {percent(detection.average)} ({benchmark.notes})")
     out.table(
@@ -133,23 +134,23 @@ def _tell(out: Output, sides: Sides, report: Report) -> None:
     for note in sides.notes:
         out.note(note)
     if sides.failed:
-        out.note(f"{len(sides.failed)} videos failed in the run; what happens in them counts as missed.")
+        out.note(f"{counted(len(sides.failed), 'video')} failed in the run; what happens there counts as missed.")
     if sides.absent:
         out.note(
-            f"{len(sides.absent)} videos of the truth are not in the run (first: {sides.absent[0]}); what happens in "
-            "them counts as missed."
+            f"Videos of the truth that are not in the run: {len(sides.absent)} (first: {sides.absent[0]}); what happens "
+            "there counts as missed."
         )
     if sides.strangers:
         out.note(
-            f"{len(sides.strangers)} videos of the run are not in this part of the truth (first: "
-            f"{sides.strangers[0]}); their {sides.dropped} segments are left out."
+            f"Videos of the run that are not in this part of the truth: {len(sides.strangers)} (first: "
+            f"{sides.strangers[0]}); what was found there ({counted(sides.dropped, 'segment')}) is left out."
         )
     if report.unknown:
         names = sorted(report.unknown)
         out.note(
-            f"{sum(report.unknown.values())} segments have labels the truth does not have and are not counted in mAP: "
+            f"Segments with labels the truth does not have, not counted in mAP: {sum(report.unknown.values())} ("
             + ", ".join(names[:5])
-            + (", …" if len(names) > 5 else "")
+            + (", …)" if len(names) > 5 else ")")
         )
 
 

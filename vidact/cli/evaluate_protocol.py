@@ -16,7 +16,7 @@ import typer
 from vidact.cli import _options as options
 from vidact.cli import evaluate_recognition as judged
 from vidact.cli._download import with_weights
-from vidact.cli._output import Output
+from vidact.cli._output import Output, counted
 from vidact.cli._parse import complete_model
 from vidact.cli._work import work
 from vidact.cli.evaluate_localization import Subset
@@ -108,7 +108,7 @@ def _paths(root: str, listed: Labelled) -> list[str]:
     pairs = match(found, listed.labels)
     if not pairs.of:
         raise UsageError(
-            f"none of the {len(listed.labels)} videos of the list is among the {len(found)} below {root!r} (first: "
+            f"no video of the list, which has {len(listed.labels)}, is among the {len(found)} below {root!r} (first: "
             f"{next(iter(listed.labels))!r})",
             hint="say where they lie with --videos DIR",
         )
@@ -149,4 +149,4 @@ def _beside(out: Output, report: Report, published: Published | None) -> None:
     if published is None:
         out.text(f"No score of {report.settings['model']} is published.")
     else:
-        out.text(f"Published: {published.protocol} ({published.source}). Measured on {report.videos.sum()} videos.")
+        out.text(f"Published: {published.protocol} ({published.source}). Measured on {counted(report.videos.sum(), 'video')}.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidact.cli import _options as options
-from vidact.cli._output import Output
+from vidact.cli._output import Output, counted
 from vidact.cli.evaluate_localization import Subset, percent
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def show(out: Output, report: Report) -> None:
     """The report for people."""
     settings = report.settings
     views = f", views {settings['views']}" if settings.get("views") else ""
-    out.heading(f"{settings['model']}: {int(report.videos.sum())} videos, protocol {settings['protocol']}{views}")
+    out.heading(f"{settings['model']}: {counted(int(report.videos.sum()), 'video')}, protocol {settings['protocol']}{views}")
     out.table(
         ("", "value"),
         [
@@ -98,13 +98,13 @@ def _show_confusion(out: Output, report: Report) -> None:
 
     names = report.labels
     if len(names) <= SMALL:
-        out.heading("videos by true label (lines) and predicted label (columns)")
-        columns = [str(number) for number in range(1, len(names) + 1)]
+        out.heading("videos by true label (lines) and predicted label (columns, numbered like the lines)")
+        columns = [f"as {number}" for number in range(1, len(names) + 1)]
         rows = [
             (f"{number} {name}", *counts)
             for number, (name, counts) in enumerate(zip(names, report.confusion.tolist(), strict=True), 1)
         ]
-        out.table(("", *columns), rows, right=columns)
+        out.table(("true label", *columns), rows, right=columns)
         return
     wrong = report.confusion - np.diag(report.confusion.diagonal())
     order = np.argsort(-wrong, axis=None, kind="stable")[:10]
@@ -120,16 +120,16 @@ def _show_confusion(out: Output, report: Report) -> None:
 def tell(out: Output, report: Report) -> None:
     """What was not counted, or counts as wrong."""
     if report.failed.sum():
-        out.note(f"{int(report.failed.sum())} videos failed in the run and count as wrong.")
+        out.note(f"Videos that failed in the run and count as wrong: {report.failed.sum()}.")
     if report.matching.absent:
         out.note(
-            f"{len(report.matching.absent)} videos of the truth are not in the run (first: "
-            f"{report.matching.absent[0]}) and are not counted."
+            f"Videos of the truth that are not in the run, not counted: {len(report.matching.absent)} (first: "
+            f"{report.matching.absent[0]})."
         )
     if report.matching.strangers:
         out.note(
-            f"{len(report.matching.strangers)} videos of the run have no label in the truth (first: "
-            f"{report.matching.strangers[0]}) and are not counted."
+            f"Videos of the run without a label in the truth, not counted: {len(report.matching.strangers)} (first: "
+            f"{report.matching.strangers[0]})."
         )
     if report.top5 is None:
         top, threshold = report.settings["top_k"], report.settings["threshold"]

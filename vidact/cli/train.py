@@ -14,7 +14,7 @@ import typer
 
 from vidact.cli import _options as options
 from vidact.cli import _training as training
-from vidact.cli._output import Output
+from vidact.cli._output import Output, counted
 
 if TYPE_CHECKING:
     from vidact.training.lists import Examples
@@ -189,7 +189,7 @@ def _train(out: Output, examples: Examples, start: Start, recipe: Recipe, job: J
         out.note(f"Clips are mirrored, and the label {sided[0]!r} sounds as if that changed it: consider --no-flip.")
 
     def tell(row: Round) -> None:
-        lost = f", {len(data.failures)} videos unreadable" if data.failures else ""
+        lost = f", {counted(len(data.failures), 'video')} unreadable" if data.failures else ""
         out.note(
             f"epoch {row.round}: loss {row.loss:.3f}, top-1 {row.train['train_top1']:.1%}; "
             f"validation {row.val_loss:.3f}, {row.val_score:.1%}; {row.speed:.1f} clips/s{lost}"
@@ -202,7 +202,7 @@ def _train(out: Output, examples: Examples, start: Start, recipe: Recipe, job: J
             out.note(f"Stopped after epoch {trainer.state.round}; the same command with --resume goes on.")
         raise
     if data.failures:
-        out.note(f"{len(data.failures)} videos could not be read; they are listed in {job.output / 'unreadable.csv'}.")
+        out.note(f"{counted(len(data.failures), 'video')} could not be read: {job.output / 'unreadable.csv'} says why.")
     out.text(f"Best validation top-1: {trainer.state.best:.1%} ({best})")
     out.text(f"Next: vidact classify --checkpoint {shlex.quote(str(best))} PATH")
 
@@ -210,8 +210,8 @@ def _train(out: Output, examples: Examples, start: Start, recipe: Recipe, job: J
 def _announce(out: Output, examples: Examples, start: Start, device: str) -> None:
     parameters = sum(parameter.numel() for parameter in start.network.parameters())
     out.note(
-        f"{start.spec.architecture}, {parameters / 1e6:.1f} M parameters, {len(examples.labels)} labels, "
-        f"{len(examples.train)} examples to train on, {len(examples.held_out)} to validate on, on {device}."
+        f"{start.spec.architecture}, {parameters / 1e6:.1f} M parameters, {counted(len(examples.labels), 'label')}, "
+        f"{counted(len(examples.train), 'example')} to train on, {len(examples.held_out)} to validate on, on {device}."
     )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from vidact.cli import _options as options
 from vidact.cli import _training as training
-from vidact.cli._output import Output
+from vidact.cli._output import Output, counted
 
 if TYPE_CHECKING:
     from vidact.training.localizer import LocalizerTrainer, Shape, Start
@@ -361,8 +361,9 @@ def _announce(out: Output, plan: _Plan, start: Start, device: str) -> None:
     parameters = sum(parameter.numel() for parameter in start.network.parameters())
     segments = sum(plan.truth.counts())
     out.note(
-        f"{plan.model}, {parameters / 1e6:.1f} M parameters, {len(plan.truth.labels)} labels, {segments} segments in "
-        f"{len(plan.truth.train)} videos to train on, {len(plan.truth.held_out)} videos to validate on, on {device}."
+        f"{plan.model}, {parameters / 1e6:.1f} M parameters, {counted(len(plan.truth.labels), 'label')}, "
+        f"{counted(segments, 'segment')} in {counted(len(plan.truth.train), 'video')} to train on, "
+        f"{counted(len(plan.truth.held_out), 'video')} to validate on, on {device}."
     )
     if start.settings.fusion is not None:
         out.note("BMN tells no labels apart: it finds actions, and a classifier of whole videos may name them.")

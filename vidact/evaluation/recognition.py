@@ -83,7 +83,7 @@ def judge(answers: Answers, truth: Labelled, names: Sequence[str] | None = None)
     matching = match(answers.best, truth.labels)
     if not matching.of:
         raise UsageError(
-            f"none of the run's {len(answers.best)} videos is among the {len(truth.labels)} of the truth; the first "
+            f"no video of the run, which has {len(answers.best)}, is among the {len(truth.labels)} of the truth; the first "
             f"are {next(iter(answers.best), '')!r} and {next(iter(truth.labels))!r}",
             hint="their names must agree: as paths, or without folder and ending",
         )

@@ -50,10 +50,16 @@ def read_sides(run: str, file: str, benchmark: Benchmark, subset: str | None) ->
     annotations = read_annotations(file)
     chosen, subset = _part(annotations, benchmark, subset)
     names = [video.video for video in chosen]
+    if not any(video.labels for video in chosen):
+        raise UsageError(
+            f"the truth {file!r} has no event in the videos that are judged ({len(names)})",
+            details=annotations.notes,
+            hint="correct the file" if annotations.notes else "choose another --subset, or another file",
+        )
     pairs = match(predicted.videos, names)
     if not pairs.of:
         raise UsageError(
-            f"none of the {len(predicted.videos)} videos of {run!r} is among the {len(names)} of the truth"
+            f"no video of {run!r}, which has {len(predicted.videos)}, is among the {len(names)} of the truth"
             + (f" (subset {subset!r})" if subset else "")
             + (f"; the first are {predicted.videos[0]!r} and {names[0]!r}" if predicted.videos and names else ""),
             hint="their names must agree: as paths, or without folder and ending",

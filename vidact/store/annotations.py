@@ -82,7 +82,7 @@ class _Counter:
         self.found.setdefault(reason, []).append(where)
 
     def notes(self) -> tuple[str, ...]:
-        return tuple(f"{len(places)} {reason} (first: {places[0]})" for reason, places in self.found.items())
+        return tuple(f"{reason}: {len(places)} (first: {places[0]})" for reason, places in self.found.items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,14 +266,14 @@ def _video(
     for row in rows:
         times = f"{row.where}: {row.start:g} to {row.end:g} s"
         if names is not None and row.label not in names:
-            counter.add("segments have a label that is not in the list and were left out", f"{row.where}: {row.label}")
+            counter.add("segments left out, their label is not in the list", f"{row.where}: {row.label}")
         elif row.end <= row.start:
-            counter.add("segments do not end after they start and were left out", times)
+            counter.add("segments left out, they do not end after they start", times)
         elif row.end <= 0 or row.start >= limit:
-            counter.add("segments lie outside their video and were left out", f"{times} of {limit:g} s")
+            counter.add("segments left out, they lie outside their video", f"{times} of {limit:g} s")
         else:
             if row.start < 0 or row.end > limit:
-                counter.add("segments reach beyond their video and were cut to it", f"{times} of {limit:g} s")
+                counter.add("segments cut, they reach beyond their video", f"{times} of {limit:g} s")
             kept.append((max(row.start, 0.0), min(row.end, limit), row.label))
     times_ = np.array([one[:2] for one in kept], dtype=np.float64).reshape(-1, 2)
     return AnnotatedVideo(

@@ -68,7 +68,7 @@ def read_labelled(path: str, subset: str | None = None) -> Labelled:
     if not labels:
         raise UsageError(f"{path!r} holds no videos", hint=_FORMATS)
     repeated = len(rows) - len(labels)
-    notes = (f"{repeated} lines of {path!r} repeat a video and count once",) if repeated else ()
+    notes = (f"lines of {path!r} that repeat a video and count once: {repeated}",) if repeated else ()
     return Labelled(labels, all(re.fullmatch(r"\d{1,6}", label) for label in labels.values()), notes)
 
 

@@ -56,7 +56,7 @@ def read_submission(path: str) -> Submission:
             found.score.append(score)
     if not odd:
         return found
-    note = f"{len(odd)} predicted segments do not end after they start and count as wrong (first: {odd[0]})"
+    note = f"predicted segments that do not end after they start and count as wrong: {len(odd)} (first: {odd[0]})"
     return replace(found, notes=(note,))
 
 

@@ -36,7 +36,7 @@ def write_state(path: Path, state: Mapping[str, Any]) -> None:
 
 def read_state(path: Path) -> dict[str, Any]:
     """What ``write_state`` wrote. Raises RunError for a damaged file or one of something else."""
-    advice = "move it away to start anew; best.safetensors beside it can still be given to --init"
+    advice = f"move it away, or choose another --output, to begin anew; {str(path.with_name('best.safetensors'))!r} stays usable"
     try:
         saved = read_tensors(path)
     except ModelError as error:
