@@ -79,15 +79,21 @@ def test_times_outside_are_cut_or_left_out_and_counted(tmp_path: Path) -> None:
     (video,) = found.videos
     assert video.start.tolist() == [0, 8, 4] and video.end.tolist() == [2, 10, 5]
     reversed_, beyond, outside = found.notes
-    assert reversed_.startswith("segments left out, they do not end after they start: 2 ") and "segment 0: 5 to 3 s" in reversed_
-    assert beyond.startswith("segments cut, they reach beyond their video: 2 ") and outside.startswith("segments left out, they lie outside their video: 2 ")
+    assert (
+        reversed_.startswith("segments left out, they do not end after they start: 2 ")
+        and "segment 0: 5 to 3 s" in reversed_
+    )
+    assert beyond.startswith("segments cut, they reach beyond their video: 2 ") and outside.startswith(
+        "segments left out, they lie outside their video: 2 "
+    )
 
 
 def test_unknown_labels_are_left_out_and_named(tmp_path: Path) -> None:
     found = read_annotations(database(tmp_path, v=one((0, 1, "x"), (1, 2, "Ambiguous"))), labels=["y", "x"])
     assert found.labels == ("y", "x") and found.videos[0].labels == ("x",)
     assert (
-        found.notes[0].startswith("segments left out, their label is not in the list: 1 ") and "Ambiguous" in found.notes[0]
+        found.notes[0].startswith("segments left out, their label is not in the list: 1 ")
+        and "Ambiguous" in found.notes[0]
     )
 
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from training.sequences import LABELS, made
 
 from vidact import load_model
+from vidact.cli._training import called
 from vidact.cli.train_localizer import localizer
 from vidact.errors import RunError, UsageError
 from vidact.models.weights import read_localizer_spec
@@ -64,10 +65,23 @@ def test_every_kind_trains_in_bfloat16_and_says_what_is_next(
     said = capsys.readouterr()
     best = tmp_path / "a b" / "best.safetensors"
     assert f"vidact localize --checkpoint '{best}' PATH" in said.out
-    assert f"{model}, " in said.err and "segments in 8 videos to train on, 2 videos to validate on, on cpu" in said.err
+    assert (
+        f"{model}.a-b, " in said.err and "segments in 8 videos to train on, 2 videos to validate on, on cpu" in said.err
+    )
     assert ("tells no labels apart" in said.err) == (model == "bmn")
     found = load_model(checkpoint=best).localize(np.load(trained / "features" / "v09.npy"))
     assert found.end.max(initial=0) <= (47 * 4 + 16) / 25
+
+
+def test_weights_have_a_name_of_their_own(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(trained, tmp_path / "training", name="night", epochs=1)
+    assert "actionformer.night, " in capsys.readouterr().err
+    spec = read_localizer_spec(tmp_path / "training" / "best.safetensors")
+    assert spec is not None and spec.name == "actionformer.night"
+    (tmp_path / "training").rename(tmp_path / "moved")
+    assert called(None, str(tmp_path / "moved"), True) == "night", "going on, they keep it"
+    assert called("day", str(tmp_path / "moved"), True) == "day"
+    assert called(None, str(tmp_path / "moved"), False) == "moved"
 
 
 @pytest.mark.parametrize(("model", "fit"), [("actionformer", "resize"), ("tcn", "resize"), ("bmn", "cut")])

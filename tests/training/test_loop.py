@@ -181,7 +181,8 @@ def test_a_damaged_state_is_a_clear_error(tmp_path: Path, damage: bytes | str) -
     state.write_bytes(whole[: len(whole) // 2] if isinstance(damage, str) else damage)
     with pytest.raises(RunError, match=r"last\.pt") as caught:
         trainer(tmp_path).resume()
-    assert "--init" in caught.value.hint
+    assert "--init" not in caught.value.hint, "a localizer has no such option"
+    assert str(tmp_path / "best.safetensors") in caught.value.hint
 
 
 def test_a_state_of_something_else_is_refused(tmp_path: Path) -> None:

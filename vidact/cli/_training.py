@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from vidact.errors import RunError, UsageError
+from vidact.errors import ModelError, RunError, UsageError
 
 option = partial(typer.Option, show_envvar=False)
 data = partial(option, rich_help_panel="Data")
@@ -18,6 +19,16 @@ machine = partial(option, rich_help_panel="Machine")
 
 Output = Annotated[str, data("--output", "-o", metavar="DIR", help="Folder for the checkpoint, the log and the state.")]
 Resume = Annotated[bool, data("--resume", help="Go on from DIR/last.pt.", allow_from_autoenv=False)]
+
+Name = Annotated[
+    str | None,
+    data(
+        "--name",
+        metavar="NAME",
+        help="What the weights are called behind their architecture, such as attention-r3d-10.NAME.",
+        show_default="as the folder",
+    ),
+]
 
 Epochs = Annotated[int, schedule("--epochs", min=1, help="How often every video is seen.")]
 MaxMinutes = Annotated[
@@ -52,6 +63,18 @@ def check_output(output: str, resume: bool) -> None:
         raise RunError(
             f"{output!r} holds a training already", hint="go on with it by --resume, or choose another --output"
         )
+
+
+def called(name: str | None, output: str, resume: bool) -> str:
+    """``--name``; else what the weights are called already, where a training goes on; else like the folder."""
+    from vidact.models.weights import read_localizer_spec, read_spec
+
+    best = Path(output) / "best.safetensors"
+    if name is None and resume and best.exists():
+        with suppress(ModelError):
+            spec = read_spec(best) or read_localizer_spec(best)
+            name = spec.name.partition(".")[2] if spec else None
+    return name or Path(output).resolve().name
 
 
 def resolve_device(device: str) -> str:

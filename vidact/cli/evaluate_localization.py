@@ -137,8 +137,8 @@ def _tell(out: Output, sides: Sides, report: Report) -> None:
         out.note(f"{counted(len(sides.failed), 'video')} failed in the run; what happens there counts as missed.")
     if sides.absent:
         out.note(
-            f"Videos of the truth that are not in the run: {len(sides.absent)} (first: {sides.absent[0]}); what happens "
-            "there counts as missed."
+            f"Videos of the truth that are not in the run: {len(sides.absent)} (first: {sides.absent[0]}); what "
+            "happens there counts as missed."
         )
     if sides.strangers:
         out.note(

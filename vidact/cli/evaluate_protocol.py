@@ -149,4 +149,5 @@ def _beside(out: Output, report: Report, published: Published | None) -> None:
     if published is None:
         out.text(f"No score of {report.settings['model']} is published.")
     else:
-        out.text(f"Published: {published.protocol} ({published.source}). Measured on {counted(report.videos.sum(), 'video')}.")
+        measured_on = counted(report.videos.sum(), "video")
+        out.text(f"Published: {published.protocol} ({published.source}). Measured on {measured_on}.")

@@ -68,7 +68,9 @@ def show(out: Output, report: Report) -> None:
     """The report for people."""
     settings = report.settings
     views = f", views {settings['views']}" if settings.get("views") else ""
-    out.heading(f"{settings['model']}: {counted(int(report.videos.sum()), 'video')}, protocol {settings['protocol']}{views}")
+    out.heading(
+        f"{settings['model']}: {counted(int(report.videos.sum()), 'video')}, protocol {settings['protocol']}{views}"
+    )
     out.table(
         ("", "value"),
         [

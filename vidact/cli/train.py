@@ -90,6 +90,7 @@ def recognizer(
     held_out: HeldOut = 0.1,
     flip: Flip = True,
     output: training.Output = "vidact-trained",
+    name: training.Name = None,
     resume: training.Resume = False,
     quiet: options.Quiet = False,
     model: Architecture = None,
@@ -127,12 +128,12 @@ def recognizer(
     from vidact.training.loop import Recipe
     from vidact.training.recognizer import fresh, from_checkpoint
 
-    name, learnt = Path(output).resolve().name, examples.labels
+    called, learnt = training.called(name, output, resume), examples.labels
     if init is None:
         shape: dict[str, Any] = {"frames": frames, "fps": fps, "size": size, "width": width}
-        start = fresh(model or "attention-r3d-10", name, learnt, seed=seed, **shape)
+        start = fresh(model or "attention-r3d-10", called, learnt, seed=seed, **shape)
     else:
-        start = from_checkpoint(init, model, name, learnt, seed=seed)
+        start = from_checkpoint(init, model, called, learnt, seed=seed)
     rate, decay = _RATES[optimizer]
     recipe = Recipe(
         rounds=None if max_minutes else epochs,
@@ -210,7 +211,7 @@ def _train(out: Output, examples: Examples, start: Start, recipe: Recipe, job: J
 def _announce(out: Output, examples: Examples, start: Start, device: str) -> None:
     parameters = sum(parameter.numel() for parameter in start.network.parameters())
     out.note(
-        f"{start.spec.architecture}, {parameters / 1e6:.1f} M parameters, {counted(len(examples.labels), 'label')}, "
+        f"{start.spec.name}, {parameters / 1e6:.1f} M parameters, {counted(len(examples.labels), 'label')}, "
         f"{counted(len(examples.train), 'example')} to train on, {len(examples.held_out)} to validate on, on {device}."
     )
 

@@ -147,6 +147,7 @@ def localizer(
     crop_ratio: CropRatio = 0.9,
     trunc_thresh: TruncThresh = 0.5,
     output: training.Output = "vidact-trained",
+    name: training.Name = None,
     resume: training.Resume = False,
     quiet: options.Quiet = False,
     fit: Fit = None,
@@ -196,15 +197,22 @@ def localizer(
         rate = usual.lr if lr is None else lr
         recipe = _recipe(epochs, max_minutes, optimizer, rate, weight_decay, warmup, clip, ema, seed, amp)
         cutting = Cutting(rows, None if crop_ratio == 1 else (crop_ratio, 1.0), trunc_thresh)
-        job = Job(output, resume, batch_size or usual.batch_size, training.resolve_device(device))
+        job = Job(
+            output,
+            training.called(name, output, resume),
+            resume,
+            batch_size or usual.batch_size,
+            training.resolve_device(device),
+        )
         _train(out, _Plan(model, truth, feature_set, shape, losses, recipe, cutting), job)
 
 
 @dataclass(frozen=True)
 class Job:
-    """Where and with what to train."""
+    """Where and with what to train; ``name`` is what the weights are called."""
 
     output: str
+    name: str
     resume: bool
     batch_size: int
     device: str
@@ -312,8 +320,9 @@ def _train(out: Output, plan: _Plan, job: Job) -> None:
 
     truth, output = plan.truth, Path(job.output)
     empty = [number for number, count in enumerate(truth.counts()) if not count]
-    name, contract = output.resolve().name, plan.feature_set.contract
-    start = fresh(plan.model, name, contract, truth.labels, plan.shape, empty=empty, seed=plan.recipe.seed)
+    start = fresh(
+        plan.model, job.name, plan.feature_set.contract, truth.labels, plan.shape, empty=empty, seed=plan.recipe.seed
+    )
     data = SequenceData(
         plan.feature_set,
         truth,
@@ -361,7 +370,7 @@ def _announce(out: Output, plan: _Plan, start: Start, device: str) -> None:
     parameters = sum(parameter.numel() for parameter in start.network.parameters())
     segments = sum(plan.truth.counts())
     out.note(
-        f"{plan.model}, {parameters / 1e6:.1f} M parameters, {counted(len(plan.truth.labels), 'label')}, "
+        f"{start.spec.name}, {parameters / 1e6:.1f} M parameters, {counted(len(plan.truth.labels), 'label')}, "
         f"{counted(segments, 'segment')} in {counted(len(plan.truth.train), 'video')} to train on, "
         f"{counted(len(plan.truth.held_out), 'video')} to validate on, on {device}."
     )

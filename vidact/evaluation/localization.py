@@ -68,8 +68,7 @@ def judge(truth: Events, found: Events, benchmark: Benchmark, durations: Mapping
     unknown = {name: count for name, count in zip(labels.tolist(), counts.tolist(), strict=True) if name not in known}
     if len(labels) and len(unknown) == len(labels):
         raise UsageError(
-            f"no predicted label is in the truth, which has {_some(known)}; "
-            f"predicted are {_some(unknown)}",
+            f"no predicted label is in the truth, which has {_some(known)}; predicted are {_some(unknown)}",
             hint="names must be equal: run again with --labels FILE, or choose the truth of the same classes",
         )
     return Report(

@@ -83,8 +83,8 @@ def judge(answers: Answers, truth: Labelled, names: Sequence[str] | None = None)
     matching = match(answers.best, truth.labels)
     if not matching.of:
         raise UsageError(
-            f"no video of the run, which has {len(answers.best)}, is among the {len(truth.labels)} of the truth; the first "
-            f"are {next(iter(answers.best), '')!r} and {next(iter(truth.labels))!r}",
+            f"no video of the run, which has {len(answers.best)}, is among the {len(truth.labels)} of the truth; the "
+            f"first are {next(iter(answers.best), '')!r} and {next(iter(truth.labels))!r}",
             hint="their names must agree: as paths, or without folder and ending",
         )
     numbers = truth.numbers and names is None

@@ -36,7 +36,8 @@ def write_state(path: Path, state: Mapping[str, Any]) -> None:
 
 def read_state(path: Path) -> dict[str, Any]:
     """What ``write_state`` wrote. Raises RunError for a damaged file or one of something else."""
-    advice = f"move it away, or choose another --output, to begin anew; {str(path.with_name('best.safetensors'))!r} stays usable"
+    best = str(path.with_name("best.safetensors"))
+    advice = f"begin anew with another --output; the best weights so far are in {best!r}"
     try:
         saved = read_tensors(path)
     except ModelError as error:
