@@ -94,7 +94,7 @@ def logits(run: Prepared, opened: Sequence[Opened], dtypes: Sequence[str]) -> di
     """The logits (clips, classes) in each kind of numbers, of the same clips."""
     assert run.choice.spec is not None
     tasks = {dtype: Classify(replace(run.settings, dtype=dtype), run.choice.spec) for dtype in dtypes}
-    models = {dtype: task.load(1) for dtype, task in tasks.items()}
+    models = {dtype: task.load() for dtype, task in tasks.items()}
     found: dict[str, list[Tensor]] = {dtype: [] for dtype in dtypes}
     for frames in batches(tasks[dtypes[0]], opened):
         for dtype, task in tasks.items():

@@ -114,7 +114,7 @@ class FakeTask:
     def read(self, opened: Opened, chunk: Chunk, threads: int) -> Any:
         return contextlib.nullcontext(Reader(self, opened, chunk))
 
-    def load(self, threads: int) -> str:
+    def load(self) -> str:
         if self.trouble == "load":
             raise ModelError("the weights do not fit")
         return "model"

@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from engine.fakes import FakeTask
 from media import make
 
 import vidact
 from vidact.engine import machine, run
+from vidact.engine.local import Load, LocalPool
 from vidact.engine.run import Nowhere, Request, execute, prepare
 from vidact.errors import ModelError, RunError, UsageError
 from vidact.models import weights, zoo
@@ -33,8 +36,6 @@ class Model:
         return 1 + frames.reshape(len(frames), -1).mean(axis=1)
 
     def scores(self, clips: np.ndarray) -> Any:
-        import torch
-
         raw = np.arange(1, SPEC.classes + 1) + np.outer(clips, np.ones(SPEC.classes))
         return torch.from_numpy((raw / raw.sum(axis=1, keepdims=True)).astype(np.float32))
 
@@ -42,11 +43,9 @@ class Model:
 @pytest.fixture
 def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A file of weights; what is in it is never loaded, only its hash and spec are read."""
-    import torch
-
     path = tmp_path / "weights.safetensors"
     weights.write_checkpoint(path, {"a": torch.zeros(1)}, SPEC)
-    monkeypatch.setattr(Classify, "load", lambda self, threads: Model())
+    monkeypatch.setattr(Classify, "load", lambda self: Model())
     return str(path)
 
 
@@ -62,6 +61,13 @@ def folder(tmp_path: Path) -> Path:
 
 def outcomes(request: Request) -> dict[str, Outcome]:
     return {outcome.video.video: outcome for outcome in execute(prepare(request), Nowhere())}
+
+
+def test_the_threads_of_the_caller_are_left_as_they_were() -> None:
+    before = torch.get_num_threads()
+    with LocalPool(Load(FakeTask(), machine.split("cpu", workers=0), 8)):
+        torch.set_num_threads(before + 1)
+    assert torch.get_num_threads() == before
 
 
 def test_real_files_get_their_rows(folder: Path, checkpoint: str) -> None:
@@ -128,8 +134,6 @@ PAPER = replace(SPEC, protocol=protocols.mmaction(16, 1, "2x3", short_side=96, s
 
 
 def test_the_published_protocol_brings_its_own_views(folder: Path, checkpoint: str, tmp_path: Path) -> None:
-    import torch
-
     weights.write_checkpoint(checkpoint, {"a": torch.zeros(1)}, PAPER)
     out = str(tmp_path / "out")
     done = {
@@ -147,8 +151,6 @@ def test_the_published_protocol_brings_its_own_views(folder: Path, checkpoint: s
 
 
 def test_a_protocol_is_only_frozen_where_it_is_used(folder: Path, checkpoint: str) -> None:
-    import torch
-
     plain = prepare(Request((str(folder),), checkpoint=checkpoint)).settings.spec_hash
     weights.write_checkpoint(checkpoint, {"a": torch.zeros(1)}, PAPER)
     settings = [
@@ -158,8 +160,6 @@ def test_a_protocol_is_only_frozen_where_it_is_used(folder: Path, checkpoint: st
 
 
 def test_a_protocol_that_cannot_be_is_refused(folder: Path, checkpoint: str) -> None:
-    import torch
-
     with pytest.raises(ModelError, match=r"no published test of attention-r3d-10\.camera-motion-1") as caught:
         prepare(Request((str(folder),), checkpoint=checkpoint, protocol="paper"))
     assert "--views" in (caught.value.hint or "")

@@ -7,6 +7,7 @@ import pickle
 import platform
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn
@@ -151,6 +152,21 @@ def test_every_call_of_a_model_has_one_shape(shapes: list[np.ndarray]) -> None:
     assert not shapes[2][1:].any(), "the rest of the last batch is zero"
     assert scores.shape == (9, CLASSES) and seconds > 0
     assert np.allclose(scores[:, 0] * 300, [7, 8, 9, 10, 11, 12, 13, 14, 99])
+
+
+def test_lanes_score_side_by_side_and_in_order() -> None:
+    both = threading.Barrier(2, timeout=20)
+
+    class Meeting(FakeTask):
+        def score(self, model: str, frames: np.ndarray) -> np.ndarray:
+            both.wait()  # breaks unless two batches are in here at once
+            return super().score(model, frames)
+
+    scorer = Scorer(Meeting(), 2, 2)
+    assert scorer.load() is None
+    block = np.arange(7, dtype=np.uint8).repeat(2 * 4 * 4 * 3).reshape(7, 1, 2, 4, 4, 3)
+    found = scorer.score([(0, 0, 7)], block)
+    assert isinstance(found, tuple) and np.allclose(found[0][:, 0] * 300, range(7))
 
 
 def test_a_model_that_fails_says_so() -> None:

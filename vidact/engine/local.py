@@ -107,10 +107,16 @@ class LocalPool:
         self._calls: deque[Call] = deque()
 
     def __enter__(self) -> LocalPool:
+        import torch
+
+        self._threads = torch.get_num_threads()
         return self
 
     def __exit__(self, *_: object) -> None:
+        import torch
+
         self._calls.clear()
+        torch.set_num_threads(self._threads)  # the model changed it, and the process is the caller's
 
     def start(self, kind: Kind) -> Worker:
         """Make a worker."""

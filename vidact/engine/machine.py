@@ -13,7 +13,7 @@ from pathlib import Path
 
 from vidact.errors import UsageError
 
-SCORE_THREADS = 4  # more threads on one small 3-D network spend their time waiting for each other
+SCORE_THREADS = 4  # batches one model scores at once: each holds its own maps, all share one interpreter
 
 
 @dataclass(frozen=True, slots=True)

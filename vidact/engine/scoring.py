@@ -15,7 +15,7 @@ from vidact.errors import VidactError
 
 LINGER = 2.0  # seconds rows wait for a full batch while a model has nothing to do
 CALL_SECONDS = 0.25  # of model time in one call: fast models get several batches at once
-CALL_BATCHES = 8
+CALL_BATCHES = 8  # for each lane
 
 
 class Scoring:
@@ -25,7 +25,8 @@ class Scoring:
         self._crew, self._ledger, self._deaths, self._progress = crew, ledger, deaths, progress
         self._batch, self._views = crew.pool.load.batch, crew.pool.load.task.views
         self._queue = Queue()
-        self._batches = 1  # in one call
+        self._lanes = crew.pool.load.split.score_threads
+        self._batches = self._lanes  # in one call
         self._views_left = 0  # scored, of clips not yet told
         self._fed = time.monotonic()
         self.held = 0
@@ -55,8 +56,8 @@ class Scoring:
                 return
             hand = min(hands, key=lambda hand: len(hand.calls))
             batches = min(self._batches, self._queue.items // self._batch)
-            if not batches and not self._flush(hand, more):
-                return
+            if batches < self._lanes and (hand.calls or not batches) and not self._flush(hand, more):
+                return  # a model at work is given enough for all of its lanes
             spans = self._queue.take(max(1, batches) * self._batch)
             blocks = list({span[0]: None for span in spans})
             places = {held: place for place, held in enumerate(blocks)}
@@ -74,7 +75,8 @@ class Scoring:
         scores, seconds = value
         self._deaths.scored()
         batches = -(-len(scores) // self._batch)
-        self._batches = max(1, min(CALL_BATCHES, int(CALL_SECONDS * batches / max(seconds, 1e-6))))
+        fitting = int(CALL_SECONDS * batches / max(seconds, 1e-6))
+        self._batches = max(self._lanes, min(CALL_BATCHES * self._lanes, fitting))
         at = 0
         for held, first, last in spans:
             for piece, start, stop in held.between(first, last):

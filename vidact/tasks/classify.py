@@ -110,14 +110,13 @@ class Classify:
             threads=threads,
         )
 
-    def load(self, threads: int) -> Recognizer:
-        """The model, on its device, with this many CPU threads. Raises ModelError."""
+    def load(self) -> Recognizer:
+        """The model, on its device, for one CPU thread. Raises ModelError."""
         import torch
 
         from vidact.models.build import load_model
 
-        # Ray sets OMP_NUM_THREADS as it likes; this is the number that counts.
-        torch.set_num_threads(threads)
+        torch.set_num_threads(1)  # for the threads that begin from now on, too
         settings = self.settings
         model: Recognizer = load_model(
             settings.model,

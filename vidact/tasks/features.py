@@ -141,13 +141,13 @@ class ExtractFeatures:
             threads=threads,
         )
 
-    def load(self, threads: int) -> Recognizer:
-        """The model, on its device, with this many CPU threads. Raises ModelError."""
+    def load(self) -> Recognizer:
+        """The model, on its device, for one CPU thread. Raises ModelError."""
         import torch
 
         from vidact.models.build import load_model
 
-        torch.set_num_threads(threads)  # Ray sets OMP_NUM_THREADS as it likes; this is the number that counts
+        torch.set_num_threads(1)  # for the threads that begin from now on, too
         name, checkpoint, sha256 = self.weights
         settings = self.settings
         model: Recognizer = load_model(

@@ -93,13 +93,13 @@ class Localize:
         assert self.extract is not None
         return self.extract.read(opened, chunk, threads)
 
-    def load(self, threads: int) -> Loaded:
-        """Both models, on their device, with this many CPU threads. Raises ModelError."""
+    def load(self) -> Loaded:
+        """Both models, on their device, for one CPU thread. Raises ModelError."""
         import torch
 
         from vidact.models.build import load_model
 
-        torch.set_num_threads(threads)
+        torch.set_num_threads(1)  # for the threads that begin from now on, too
         settings = self.settings
         localizer: Localizer = load_model(
             settings.model,
@@ -115,7 +115,7 @@ class Localize:
         if settings.max_segments is not None:
             own = replace(own, nms=replace(own.nms, max_segments=settings.max_segments))
         localizer.settings = own
-        return Loaded(self.extract.load(threads) if self.extract else None, localizer)
+        return Loaded(self.extract.load() if self.extract else None, localizer)
 
     def score(self, model: Loaded, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         """uint8 (B, T, h, w, 3) → features float32 (B, D)."""
