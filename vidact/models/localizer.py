@@ -82,7 +82,7 @@ class Localizer:
         UsageError for features that do not fit the contract.
         """
         rows = check(features, self.contract)
-        rate, seconds = self._rate(len(rows), duration, fps)
+        rate, seconds = timing.rate_and_duration(self.contract, len(rows), duration, fps)
         source = torch.from_numpy(rows).T.to(self.device, self.dtype)
         if class_scores is not None and self.settings.fusion is None and self.spec.classes > 1:
             raise UsageError(
@@ -123,25 +123,6 @@ class Localizer:
         if class_scores is None or self.settings.fusion is None:
             return kept
         return segments.fuse(kept, class_scores, self.settings.fusion)
-
-    def _rate(self, rows: int, duration: float | None, fps: float | None) -> tuple[float, float]:
-        """Frames a second and seconds of a video, from what is known of it."""
-        covered = timing.frames(self.contract, rows)
-        rate: float
-        if self.contract.fps != "native":
-            rate = self.contract.fps
-        elif fps is not None:
-            rate = fps
-        elif duration is not None:
-            rate = covered / duration
-        else:
-            raise UsageError(
-                f"{self.spec.name} reads features at the video's own rate: fps or duration is needed",
-                hint="give fps=, or duration= in seconds",
-            )
-        if rate <= 0 or (duration is not None and not duration > 0):
-            raise UsageError(f"fps {rate} and duration {duration} must be above 0", hint="give the video's own")
-        return rate, covered / rate if duration is None else duration
 
     def _named(self, found: Detections, *, fused: bool) -> Segments:
         order = np.argsort(-found.scores, kind="stable") if fused else np.arange(len(found.scores))

@@ -89,20 +89,12 @@ def opened(source: Source, examples: Sequence[Example]) -> FeatureSet:
 
 def rate_and_duration(contract: Contract, features: Features, example: Example) -> tuple[float, float]:
     """Frames a second and seconds: what the features say of their video, else the annotations, else what rows cover."""
-    duration = features.duration or example.video.duration
-    covered = timing.frames(contract, len(features.array))
-    if contract.fps != "native":
-        rate = float(contract.fps)
-    elif features.fps or example.video.fps:
-        rate = float(features.fps or example.video.fps or 0.0)
-    elif duration:
-        rate = covered / duration
-    else:
-        raise UsageError(
-            f"{example.video.video!r}: neither annotations nor features say its fps or its duration",
-            hint="give them in the annotations, or under videos in manifest.json",
-        )
-    return rate, duration or covered / rate
+    duration, fps = features.duration or example.video.duration, features.fps or example.video.fps
+    try:
+        return timing.rate_and_duration(contract, len(features.array), duration, fps)
+    except UsageError as error:
+        hint = "give them in the annotations, or under videos in manifest.json"
+        raise UsageError(f"{example.video.video!r}: {error.message}", hint=hint) from error
 
 
 def in_rows(contract: Contract, settings: Settings, features: Features, example: Example) -> Floats:

@@ -87,6 +87,8 @@ def test_native_rate_comes_from_fps_or_from_rows_and_duration() -> None:
         model.localize(features(10))
     with pytest.raises(UsageError, match="above 0"):
         model.localize(features(10), fps=0.0)
+    with pytest.raises(UsageError, match="above 0"):
+        model.localize(features(10), duration=0.0)
     slow, fast = (model.localize(features(10), fps=fps, duration=100.0) for fps in (10.0, 20.0))
     np.testing.assert_allclose(slow.end, 2 * fast.end, rtol=1e-6)
     guessed = model.localize(features(10), duration=(9 * 4 + 16) / 10.0)
@@ -94,7 +96,7 @@ def test_native_rate_comes_from_fps_or_from_rows_and_duration() -> None:
 
 
 def test_a_number_as_rate_ignores_the_videos_own() -> None:
-    one, two = (tiny().localize(features(10), fps=fps) for fps in (None, 99.0))
+    one, two = (tiny().localize(features(10), fps=fps) for fps in (0.0, 99.0))
     np.testing.assert_array_equal(one.start, two.start)
 
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vidact.errors import UsageError
 from vidact.models.localization.settings import Settings, Windows
 from vidact.records import Contract
 
@@ -107,6 +108,26 @@ def pieces(windows: Windows, rows: int) -> list[tuple[int, int]]:
 def frames(contract: Contract, rows: int) -> int:
     """How many frames at least ``rows`` rows were made from."""
     return (rows - 1) * contract.stride + contract.window
+
+
+def rate_and_duration(
+    contract: Contract, rows: int, duration: float | None = None, fps: float | None = None
+) -> tuple[float, float]:
+    """Frames a second and seconds of a video, from what is known of it: None is not.
+
+    The rate is the contract's, or ``fps`` where that is the video's own, else what rows and duration imply; the
+    duration else what rows cover. UsageError where that is not enough, or what is known cannot be.
+    """
+    rate, covered = fps if contract.fps == "native" else contract.fps, frames(contract, rows)
+    if (rate is not None and not rate > 0) or (duration is not None and not duration > 0):
+        raise UsageError(f"fps {rate} and duration {duration} must be above 0", hint="give the video's own")
+    if rate is None:
+        if duration is None:
+            raise UsageError(
+                "features at the video's own rate need its fps or duration", hint="give fps=, or duration= in seconds"
+            )
+        rate = covered / duration
+    return rate, covered / rate if duration is None else duration
 
 
 def resize(features: Tensor, settings: Settings) -> Tensor:
