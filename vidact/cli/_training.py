@@ -1,15 +1,21 @@
-"""What the commands that train have in common: their options, where they may write, what they compute on."""
+"""What the commands that train have in common: options, where they may write, what computes, how a training runs."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from vidact.cli import _output
 from vidact.errors import ModelError, RunError, UsageError
+
+if TYPE_CHECKING:
+    from vidact.training.loop import Loop, Round
 
 option = partial(typer.Option, show_envvar=False)
 data = partial(option, rich_help_panel="Data")
@@ -54,6 +60,16 @@ Seed = Annotated[int, schedule("--seed", min=0, help="All chance follows from it
 Amp = Annotated[bool, machine("--amp/--no-amp", help="Compute in bfloat16 where that is safe.")]
 
 
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Where and with what to train."""
+
+    output: Path
+    resume: bool
+    batch_size: int
+    device: str
+
+
 def check_output(output: str, resume: bool) -> None:
     """RunError when there is nothing to go on with, or something that would be lost."""
     state = Path(output) / "last.pt"
@@ -84,3 +100,25 @@ def resolve_device(device: str) -> str:
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("there is no CUDA device here", hint="--device cpu")
     return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
+
+def begin(out: _output.Output, trainer: Loop[Any], labels: Sequence[str], *, resume: bool) -> None:
+    """Take up the training that is there, where that is asked for, and write down the labels."""
+    from vidact.store.atomic import make_folder, replacing
+
+    if resume:
+        trainer.resume()  # refuses another training's folder, so nothing is written before
+        out.note(f"Going on after epoch {trainer.state.round}.")
+    make_folder(str(trainer.output))
+    with replacing(str(trainer.output / "classes.txt")) as file:
+        file.write("".join(f"{label}\n" for label in labels).encode())
+
+
+def run(out: _output.Output, trainer: Loop[Any], tell: Callable[[Round], None]) -> Path:
+    """Train to the end; the best checkpoint. Who interrupts it is told how to go on."""
+    try:
+        return trainer.run(tell)
+    except KeyboardInterrupt:
+        if (trainer.output / "last.pt").exists():
+            out.note(f"Stopped after epoch {trainer.state.round}; the same command with --resume goes on.")
+        raise

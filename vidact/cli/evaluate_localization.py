@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from vidact.cli import _options as options
+from vidact.cli._evaluation import Subset, option, percent
 from vidact.cli._output import Output, counted
 
 if TYPE_CHECKING:
     from vidact.evaluation.benchmarks import Benchmark
     from vidact.evaluation.localization import Report
     from vidact.evaluation.segments import Sides
-
-_option = partial(typer.Option, show_envvar=False)
 
 Run = Annotated[
     str,
@@ -27,7 +25,7 @@ Run = Annotated[
 ]
 Truth = Annotated[
     str,
-    _option(
+    option(
         "--truth",
         metavar="FILE",
         help="Annotations: ActivityNet's JSON (a table 'database'), or CSV with video,start,end,label in seconds.",
@@ -36,16 +34,7 @@ Truth = Annotated[
 ]
 Protocol = Annotated[
     Literal["thumos14", "thumos14-kit", "anet", "hacs", "fineaction", "epic", "multithumos", "charades"],
-    _option("--protocol", help="Whose overlaps and rules count."),
-]
-Subset = Annotated[
-    str | None,
-    _option(
-        "--subset",
-        metavar="NAME",
-        help="The part of the truth that is judged.",
-        show_default="the protocol's own, where the file has several",
-    ),
+    option("--protocol", help="Whose overlaps and rules count."),
 ]
 
 
@@ -122,10 +111,10 @@ def _print_errors(out: Output, report: Report) -> None:
         "mAP would rise by as much without them"
     )
     rows = [
-        (name, count, percent(count / total), signed(found.gains[name]) if name in found.gains else "")
+        (name, count, percent(count / total), _signed(found.gains[name]) if name in found.gains else "")
         for name, count in found.counts.items()
     ]
-    missed = (MISSED, f"{found.missed} of {found.events}", "", signed(found.gains[MISSED]))
+    missed = (MISSED, f"{found.missed} of {found.events}", "", _signed(found.gains[MISSED]))
     out.table(("kind", "segments", "share", "mAP"), [*rows, missed], right=("segments", "share", "mAP"))
 
 
@@ -204,11 +193,6 @@ def _facts(protocol: str, sides: Sides, report: Report) -> dict[str, Any]:
     }
 
 
-def percent(share: float) -> str:
-    """A share as people read it."""
-    return f"{100 * share:.2f} %"
-
-
-def signed(share: float) -> str:
+def _signed(share: float) -> str:
     """A difference of shares."""
     return f"{100 * share:+.2f} %"

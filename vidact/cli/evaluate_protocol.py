@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict
-from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,18 +15,16 @@ import typer
 from vidact.cli import _options as options
 from vidact.cli import evaluate_recognition as judged
 from vidact.cli._download import with_weights
+from vidact.cli._evaluation import Subset, option
 from vidact.cli._output import Output, counted
 from vidact.cli._parse import complete_model
 from vidact.cli._work import work
-from vidact.cli.evaluate_localization import Subset
 from vidact.errors import UsageError
 
 if TYPE_CHECKING:
     from vidact.evaluation.recognition import Report
     from vidact.records import Published
     from vidact.store.labelled import Labelled
-
-_option = partial(typer.Option, show_envvar=False)
 
 Name = Annotated[
     str,
@@ -40,7 +37,7 @@ Name = Annotated[
 ]
 Data = Annotated[
     str,
-    _option(
+    option(
         "--data",
         metavar="VAL_LIST",
         help="Videos and their labels, in any format `vidact evaluate recognition --truth` takes.",
@@ -49,7 +46,7 @@ Data = Annotated[
 ]
 Videos = Annotated[
     str | None,
-    _option("--videos", metavar="DIR", help="Where the videos lie, at any depth.", show_default="the list's folder"),
+    option("--videos", metavar="DIR", help="Where the videos lie, at any depth.", show_default="the list's folder"),
 ]
 
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from vidact.cli import _options as options
+from vidact.cli._evaluation import Subset, option, percent
 from vidact.cli._output import Output, counted
-from vidact.cli.evaluate_localization import Subset, percent
 
 if TYPE_CHECKING:
     from vidact.evaluation.recognition import Report
-
-_option = partial(typer.Option, show_envvar=False)
 
 SMALL = 12
 """So many classes are shown as a matrix; of more, the confusions that happen most."""
@@ -22,7 +19,7 @@ SMALL = 12
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A folder `vidact classify` wrote.", show_default=False)]
 Truth = Annotated[
     str,
-    _option(
+    option(
         "--truth",
         metavar="FILE",
         help="Labels of videos: Kinetics' CSV or JSON, `path label` lists, Something-Something's JSON, "
@@ -32,7 +29,7 @@ Truth = Annotated[
 ]
 Labels = Annotated[
     str | None,
-    _option(
+    option(
         "--labels",
         metavar="FILE",
         help="Names of the classes by number, where the truth or the run has numbers only: one a line, or JSON.",

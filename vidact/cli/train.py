@@ -149,44 +149,38 @@ def recognizer(
         seed=seed,
     )
     with Output(quiet=quiet) as out:
-        _train(out, examples, start, recipe, Job(output, resume, batch_size, decoders, flip, device))
+        job = training.Job(Path(output), resume, batch_size, training.resolve_device(device))
+        _train(out, examples, start, recipe, job, decoders=decoders, flip=flip)
 
 
-class Job:
-    """Where and with what to train."""
-
-    def __init__(self, output: str, resume: bool, batch_size: int, decoders: int, flip: bool, device: str) -> None:
-        self.output, self.resume, self.batch_size, self.decoders = Path(output), resume, batch_size, decoders
-        self.flip, self.device = flip, device
-
-
-def _train(out: Output, examples: Examples, start: Start, recipe: Recipe, job: Job) -> None:
-    from vidact.store.atomic import make_folder, replacing
+def _train(
+    out: Output,
+    examples: Examples,
+    start: Start,
+    recipe: Recipe,
+    job: training.Job,
+    *,
+    decoders: int,
+    flip: bool,
+) -> None:
     from vidact.training.classifier import Trainer
     from vidact.training.data import Augmentation, VideoData
 
-    device = training.resolve_device(job.device)
     data = VideoData(
         examples,
         start.spec,
         batch_size=job.batch_size,
-        workers=job.decoders,
+        workers=decoders,
         seed=recipe.seed,
-        augmentation=Augmentation(flip=job.flip),
+        augmentation=Augmentation(flip=flip),
         output=job.output,
     )
-    trainer = Trainer(start.network, start.spec, data, recipe, job.output, device=device, named=start.named)
+    trainer = Trainer(start.network, start.spec, data, recipe, job.output, device=job.device, named=start.named)
     for line in start.notes:
         out.note(line)
-    if job.resume:
-        trainer.resume()  # refuses another training's folder, so nothing is written before
-    make_folder(str(job.output))
-    with replacing(str(job.output / "classes.txt")) as file:
-        file.write("".join(f"{label}\n" for label in examples.labels).encode())
-    if job.resume:
-        out.note(f"Going on after epoch {trainer.state.round}.")
-    _announce(out, examples, start, device)
-    if job.flip and (sided := [label for label in examples.labels if _sided(label)]):
+    training.begin(out, trainer, examples.labels, resume=job.resume)
+    _announce(out, examples, start, job.device)
+    if flip and (sided := [label for label in examples.labels if _sided(label)]):
         out.note(f"Clips are mirrored, and the label {sided[0]!r} sounds as if that changed it: consider --no-flip.")
 
     def tell(row: Round) -> None:
@@ -196,12 +190,7 @@ def _train(out: Output, examples: Examples, start: Start, recipe: Recipe, job: J
             f"validation {row.val_loss:.3f}, {row.val_score:.1%}; {row.speed:.1f} clips/s{lost}"
         )
 
-    try:
-        best = trainer.run(tell)
-    except KeyboardInterrupt:
-        if (job.output / "last.pt").exists():
-            out.note(f"Stopped after epoch {trainer.state.round}; the same command with --resume goes on.")
-        raise
+    best = training.run(out, trainer, tell)
     if data.failures:
         out.note(f"{counted(len(data.failures), 'video')} could not be read: {job.output / 'unreadable.csv'} says why.")
     out.text(f"Best validation top-1: {trainer.state.best:.1%} ({best})")

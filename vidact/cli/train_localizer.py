@@ -16,7 +16,7 @@ from vidact.cli import _training as training
 from vidact.cli._output import Output, counted
 
 if TYPE_CHECKING:
-    from vidact.training.localizer import LocalizerTrainer, Shape, Start
+    from vidact.training.localizer import Shape, Start
     from vidact.training.loop import Recipe, Round
     from vidact.training.objectives import Losses
     from vidact.training.sequences import Cutting, FeatureSet
@@ -197,32 +197,20 @@ def localizer(
         rate = usual.lr if lr is None else lr
         recipe = _recipe(epochs, max_minutes, optimizer, rate, weight_decay, warmup, clip, ema, seed, amp)
         cutting = Cutting(rows, None if crop_ratio == 1 else (crop_ratio, 1.0), trunc_thresh)
-        job = Job(
-            output,
-            training.called(name, output, resume),
-            resume,
-            batch_size or usual.batch_size,
-            training.resolve_device(device),
+        job = training.Job(Path(output), resume, batch_size or usual.batch_size, training.resolve_device(device))
+        _train(
+            out,
+            _Plan(model, training.called(name, output, resume), truth, feature_set, shape, losses, recipe, cutting),
+            job,
         )
-        _train(out, _Plan(model, truth, feature_set, shape, losses, recipe, cutting), job)
-
-
-@dataclass(frozen=True)
-class Job:
-    """Where and with what to train; ``name`` is what the weights are called."""
-
-    output: str
-    name: str
-    resume: bool
-    batch_size: int
-    device: str
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What to train on what, and how."""
+    """What to train on what, and how; ``name`` is what the weights are called behind their architecture."""
 
     model: str
+    name: str
     truth: Truth
     feature_set: FeatureSet
     shape: Shape
@@ -312,16 +300,15 @@ def _length(model: str, fit: str, levels: int, feature_set: FeatureSet, truth: T
     return max(-(-rows // step) * step, 8)
 
 
-def _train(out: Output, plan: _Plan, job: Job) -> None:
+def _train(out: Output, plan: _Plan, job: training.Job) -> None:
     from vidact.evaluation.validation import mean_precision
-    from vidact.store.atomic import make_folder, replacing
     from vidact.training.localizer import LocalizerTrainer, fresh
     from vidact.training.sequences import SequenceData
 
-    truth, output = plan.truth, Path(job.output)
+    truth = plan.truth
     empty = [number for number, count in enumerate(truth.counts()) if not count]
     start = fresh(
-        plan.model, job.name, plan.feature_set.contract, truth.labels, plan.shape, empty=empty, seed=plan.recipe.seed
+        plan.model, plan.name, plan.feature_set.contract, truth.labels, plan.shape, empty=empty, seed=plan.recipe.seed
     )
     data = SequenceData(
         plan.feature_set,
@@ -334,21 +321,13 @@ def _train(out: Output, plan: _Plan, job: Job) -> None:
         whole=start.whole,
     )
     trainer = LocalizerTrainer(
-        start, data, plan.recipe, output, losses=plan.losses, score=mean_precision, device=job.device
+        start, data, plan.recipe, job.output, losses=plan.losses, score=mean_precision, device=job.device
     )
     for line in truth.notes:
         out.note(line)
-    if job.resume:
-        trainer.resume()  # refuses another training's folder, so nothing is written before
-        out.note(f"Going on after epoch {trainer.state.round}.")
-    make_folder(str(output))
-    with replacing(str(output / "classes.txt")) as file:
-        file.write("".join(f"{label}\n" for label in truth.labels).encode())
+    training.begin(out, trainer, truth.labels, resume=job.resume)
     _announce(out, plan, start, job.device)
-    _run(out, trainer, output)
 
-
-def _run(out: Output, trainer: LocalizerTrainer, output: Path) -> None:
     def tell(row: Round) -> None:
         parts = ", ".join(f"{name.removeprefix('loss_')} {value:.3f}" for name, value in row.train.items())
         out.note(
@@ -356,12 +335,7 @@ def _run(out: Output, trainer: LocalizerTrainer, output: Path) -> None:
             f"mAP {row.val_score:.1%}; {row.speed:.1f} videos/s"
         )
 
-    try:
-        best = trainer.run(tell)
-    except KeyboardInterrupt:
-        if (output / "last.pt").exists():
-            out.note(f"Stopped after epoch {trainer.state.round}; the same command with --resume goes on.")
-        raise
+    best = training.run(out, trainer, tell)
     out.text(f"Best validation mAP: {trainer.state.best:.1%} ({best})")
     out.text(f"Next: vidact localize --checkpoint {shlex.quote(str(best))} PATH")
 

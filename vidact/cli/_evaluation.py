@@ -1,0 +1,25 @@
+"""What the commands that judge have in common: which part of the truth is judged, and how shares are shown."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+import typer
+
+option = partial(typer.Option, show_envvar=False)
+
+Subset = Annotated[
+    str | None,
+    option(
+        "--subset",
+        metavar="NAME",
+        help="The part of the truth that is judged.",
+        show_default="the protocol's own, where the file has several",
+    ),
+]
+
+
+def percent(share: float) -> str:
+    """A share as people read it."""
+    return f"{100 * share:.2f} %"
