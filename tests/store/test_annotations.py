@@ -125,11 +125,13 @@ def test_json_that_cannot_be_meant_is_refused(tmp_path: Path, text: str, said: s
     ("text", "said"),
     [
         ("video,start,label\na,1,x\n", "line 1: the column 'end' is missing"),
+        ("video;start;end;label\na;1,5;2,5;x\n", "line 1: semicolons stand between the columns"),
         ("video,start,end,label\na,1,nan,x\n", "line 2: 'nan' is not a time"),
         ("video,start,end,label\na,1,,x\n", "line 2: '' is not a time"),
         ("video,start,end,label\na,1,2,\n", "line 2: the label is empty"),
         ("video,start,end,label\n,1,2,x\n", "line 2: the video is empty"),
         ("video,start,end,label\na,1,2\n", "line 2: 4 values"),
+        ("video,start,end,label\n,,,\n", "no videos"),
         ("video,start,end,label,subset\na,1,2,x,train\na,2,3,x,val\n", "line 3: 'a' has subset 'val'"),
         ("video,start,end,label\n", "no videos"),
     ],

@@ -86,6 +86,8 @@ def test_repeated_lines_count_once(tmp_path: Path) -> None:
         ("x.txt", "1.mp4 3\nalone\n", "line 2: 'alone' is not a path and a label"),
         ("x.txt", "\n\n", "holds no videos"),
         ("x.csv", "path,label\n1.mp4\n", "line 2: 2 values were expected, there are 1"),
+        ("x.csv", "Path;Label\n1.mp4;a\n", "line 1: semicolons stand between the columns"),
+        ("x.tsv", "id\tlabel\n1\ta\n", "line 1: tabs stand between the columns"),
         ("x.csv", "path,label\n1.mp4,\n", "line 2: the video or the label is empty"),
         ("x.csv", "label,youtube_id,time_start,time_end,split\na,b,20,10,val\n", "line 2: '20' to '10' is no stretch"),
         ("x.csv", "label,youtube_id,time_start,time_end,split\na,b,x,10,val\n", "line 2: 'x' to '10'"),

@@ -77,6 +77,7 @@ def test_stretches_of_one_video_are_never_on_both_sides(tmp_path: Path) -> None:
         ("path,label,split\na.mp4,run,train\nb.mp4,run,maybe\n", "line 3: there is no split 'maybe'"),
         ("video,label\na.mp4,run\n", "line 1: the column 'path' is missing"),
         ("", "line 1: the column 'path' is missing"),
+        ("path;label\na.mp4;run\n", "line 1: semicolons stand between the columns"),
     ],
 )
 def test_errors_name_the_line(tmp_path: Path, text: str, message: str) -> None:

@@ -9,17 +9,17 @@ files are known to hold (times past the end, reversed ones) is put right or left
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vidact.errors import UsageError
+from vidact.store.tables import read_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -192,7 +192,7 @@ def _json_row(one: Any, where: str) -> _Row:
 def _of_csv(name: str, counter: _Counter, known: Sequence[str] | None) -> list[AnnotatedVideo]:
     rows: dict[str, list[_Row]] = {}
     facts: dict[str, dict[str, tuple[str, str]]] = {}
-    for line, row in _csv_rows(name):
+    for line, row in read_rows(name, COLUMNS, _HEADER):
         where = f"{name}, line {line}"
         if not row["video"]:
             raise UsageError(f"{where}: the video is empty", hint=f"write lines like {_HEADER}")
@@ -222,30 +222,6 @@ def _of_csv(name: str, counter: _Counter, known: Sequence[str] | None) -> list[A
         )
         for video, segments in rows.items()
     ]
-
-
-def _csv_rows(name: str) -> Iterator[tuple[int, dict[str, str]]]:
-    try:
-        with open(name, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = [column.strip().lower() for column in reader.fieldnames or ()]
-            reader.fieldnames = columns
-            if missing := [column for column in COLUMNS if column not in columns]:
-                raise UsageError(
-                    f"{name}, line 1: the column {missing[0]!r} is missing; there are {', '.join(columns) or 'none'}",
-                    hint=f"the first line names the columns: {_HEADER}",
-                )
-            for row in reader:
-                if None in row or None in row.values():
-                    raise UsageError(
-                        f"{name}, line {reader.line_num}: {len(columns)} values were expected",
-                        hint="put a name or a label that holds a comma in double quotes",
-                    )
-                yield reader.line_num, {key: value.strip() for key, value in row.items()}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(
-            f"{name!r} cannot be read: {getattr(error, 'strerror', None) or error}", hint="give a CSV file in UTF-8"
-        ) from error
 
 
 # Both

@@ -7,7 +7,6 @@ Something: a JSON list with ``id`` and ``template`` or ``label``; UCF-101 and HM
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple
 from vidact.errors import UsageError
 from vidact.store.annotations import load_json
 from vidact.store.splits import HMDB, UCF, hmdb_videos, lines, ucf_videos
+from vidact.store.tables import column_names, read_rows, refuse_separator
 
 _PATHS = ("path", "video", "file", "filename", "filepath", "id")
 _PARTS = ("split", "subset")
@@ -140,30 +140,21 @@ def _of_text(path: Path) -> Iterator[_Row]:
     found = list(lines(path))
     if not found:
         return
-    columns = [name.strip().lower() for name in next(csv.reader([found[0][1]]))]
-    named = next((name for name in _PATHS if name in columns), None)
-    if "label" in columns and "youtube_id" in columns:
-        yield from _of_csv(path, found, columns, "youtube_id")
-    elif "label" in columns and named:
-        yield from _of_csv(path, found, columns, named)
+    columns = column_names(found[0][1])
+    named = next((name for name in ("youtube_id", *_PATHS) if name in columns), None)
+    if "label" in columns and named:
+        yield from _of_csv(path, named)
     else:
+        refuse_separator(path, found[0][1], ("label",))
         yield from _plain(path, found)
 
 
-def _of_csv(path: Path, found: list[tuple[int, str]], columns: list[str], named: str) -> Iterator[_Row]:
-    part = next((name for name in _PARTS if name in columns), None)
-    for line, text in found[1:]:
-        where, values = f"{path}, line {line}", next(csv.reader([text]))
-        if len(values) != len(columns):
-            raise UsageError(
-                f"{where}: {len(columns)} values were expected, there are {len(values)}",
-                hint="put a path or a label that holds a comma in double quotes",
-            )
-        row = dict(zip(columns, (value.strip() for value in values), strict=True))
-        video = row[named]
+def _of_csv(path: Path, named: str) -> Iterator[_Row]:
+    for line, row in read_rows(path, (named, "label"), "path,label"):
+        video, where = row[named], f"{path}, line {line}"
         if named == "youtube_id" and "time_start" in row and "time_end" in row:
             video = _clip(video, row["time_start"], row["time_end"], where)
-        yield _Row(video, row["label"], row[part] if part else None, where)
+        yield _Row(video, row["label"], next((row[name] for name in _PARTS if name in row), None), where)
 
 
 def _plain(path: Path, found: list[tuple[int, str]]) -> Iterator[_Row]:

@@ -6,20 +6,20 @@ are published. Nothing here opens a video, and torch is not imported: errors in 
 
 from __future__ import annotations
 
-import csv
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vidact.errors import UsageError
 from vidact.records import VIDEO_SUFFIXES
 from vidact.store.splits import HMDB, UCF, hmdb_videos, lines, ucf_videos
+from vidact.store.tables import read_rows
 
 TRAIN_NAMES = frozenset({"train", "training"})
 HELD_OUT_NAMES = frozenset({"val", "valid", "validation", "test", "testing"})
 UNUSED_NAMES = frozenset({"", "unused", "none", "ignore"})
-COLUMNS = ("path", "label", "start", "end", "split")
+_FIRST_LINE = "path,label or path,label,start,end or path,label,split"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,10 +133,8 @@ def _videos(root: Path) -> list[Path]:
 
 
 def _by_csv(path: Path, split: Path | None) -> Examples:
-    rows = list(_rows(path, required=("path", "label")))
-    parts = (
-        {row["path"]: (row["split"], line) for line, row in _rows(split, required=("path", "split"))} if split else {}
-    )
+    rows = list(read_rows(path, ("path", "label"), _FIRST_LINE))
+    parts = {row["path"]: (row["split"], line) for line, row in _split_rows(split)} if split else {}
     train: list[Example] = []
     held: list[Example] = []
     for line, row in rows:
@@ -167,30 +165,8 @@ def _part(name: str, where: str) -> bool | None:
     raise UsageError(f"{where}: there is no split {name!r}", hint="write train, val or test, or leave it empty")
 
 
-def _rows(path: Path, required: Iterable[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """(line, row) of a CSV with a header."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            columns = [name.strip().lower() for name in reader.fieldnames or ()]
-            reader.fieldnames = columns
-            if missing := [name for name in required if name not in columns]:
-                raise UsageError(
-                    f"{path}, line 1: the column {missing[0]!r} is missing; there are {', '.join(columns) or 'none'}",
-                    hint="the first line names the columns: path,label or path,label,start,end or path,label,split",
-                )
-            for row in reader:
-                if None in row or None in row.values():
-                    raise UsageError(
-                        f"{path}, line {reader.line_num}: {len(columns)} values were expected",
-                        hint="put a path or a label that holds a comma in double quotes",
-                    )
-                yield reader.line_num, {key: value.strip() for key, value in row.items()}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(
-            f"{str(path)!r} cannot be read: {getattr(error, 'strerror', None) or error}",
-            hint="give a CSV file in UTF-8",
-        ) from error
+def _split_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    return read_rows(path, ("path", "split"), "path,split")
 
 
 def _example(path: Path, line: int, row: dict[str, str]) -> Example:
@@ -230,9 +206,7 @@ def _by_split(root: Path, split: Path, labels: Sequence[str] | None) -> Examples
     if match := HMDB.fullmatch(split.name):
         return _hmdb(root, split.parent, match[2])
     if split.suffix == ".csv":
-        parts = {
-            Path(row["path"]): _part(row["split"], f"{split}, line {n}") for n, row in _rows(split, ("path", "split"))
-        }
+        parts = {Path(row["path"]): _part(row["split"], f"{split}, line {n}") for n, row in _split_rows(split)}
         rows = [(example, parts.get(Path(example.path).relative_to(root))) for example in _folder(root)]
         train, held = (tuple(e for e, part in rows if part is wanted) for wanted in (True, False))
         return Examples(train, held, ())
