@@ -6,11 +6,21 @@ actions lie densely are also judged frame by frame.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from vidact.evaluation.detection import Rules
 
-_FIELD = Rules(duplicate=1e-3, shortest=1e-3)
+RULES: dict[str, Rules] = {
+    "activitynet": Rules(unknown="refuse"),
+    "actionformer": Rules(duplicate=1e-3, shortest=1e-3, unknown="collide"),
+    "tridet": Rules(duplicate=1e-3, shortest=0.0, unknown="collide"),
+    "opentad": Rules(duplicate=1e-3, shortest=0.0),
+    "thumos14-kit": Rules(match="events", ambiguous="Ambiguous", points=11),
+}
+"""By the evaluation code that counts so. Benchmarks count by one of these, only that labels without events are left
+out: whoever judges a run names them."""
+
+_FIELD = replace(RULES["actionformer"], unknown="ignore")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +42,22 @@ def _grid(first: int, last: int, step: int) -> tuple[float, ...]:
     return tuple(percent / 100 for percent in range(first, last + 1, step))
 
 
-_ACTIVITYNET = Benchmark(_grid(50, 95, 5), Rules(), "validation", notes="counted as ActivityNet's own code does")
+_ACTIVITYNET = Benchmark(
+    _grid(50, 95, 5),
+    replace(RULES["activitynet"], unknown="ignore"),
+    "validation",
+    notes="counted as ActivityNet's own code does",
+)
 
 BENCHMARKS: dict[str, Benchmark] = {
     "thumos14": Benchmark(
         _grid(30, 70, 10),
-        Rules(duplicate=1e-3, shortest=1e-3, ambiguous="Ambiguous"),
+        replace(_FIELD, ambiguous="Ambiguous"),
         "test",
         notes="repeated events count once, as in the field's common evaluation code",
     ),
     "thumos14-kit": Benchmark(
-        _grid(10, 50, 10),
-        Rules(match="events", ambiguous="Ambiguous", points=11),
-        "test",
-        notes="the challenge's own rule: 11 points",
+        _grid(10, 50, 10), RULES["thumos14-kit"], "test", notes="the challenge's own rule: 11 points"
     ),
     "anet": _ACTIVITYNET,
     "hacs": _ACTIVITYNET,

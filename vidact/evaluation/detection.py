@@ -39,14 +39,17 @@ class Rules:
     """How a benchmark counts.
 
     Events that lie within ``duplicate`` seconds of an earlier one of the same label are dropped (None: kept), and those
-    shorter than ``shortest`` (or, with 0, of no length at all; None: kept). ``match``: ``predictions`` take their best
-    free event, best score first, from an overlap of the threshold on; or ``events`` take their best free prediction,
-    above the threshold only. ``ambiguous`` names a label whose events excuse the unmatched predictions they touch.
-    ``points`` > 0 averages precision at that many even recalls. Predicted labels that no event has count for nothing.
+    shorter than ``shortest`` (or, with 0, of no length at all; None: kept). ``unknown``: what a predicted label that no
+    event has means: ``refuse`` it, ``ignore`` it, or let a number ``collide`` with the class at that place among the
+    sorted known ones. ``match``: ``predictions`` take their best free event, best score first, from an overlap of the
+    threshold on; or ``events`` take their best free prediction, above the threshold only. ``ambiguous`` names a label
+    whose events excuse the unmatched predictions they touch. ``points`` > 0 averages precision at that many even
+    recalls.
     """
 
     duplicate: float | None = None
     shortest: float | None = None
+    unknown: Literal["refuse", "ignore", "collide"] = "ignore"
     match: Literal["predictions", "events"] = "predictions"
     ambiguous: str | None = None
     points: int = 0
@@ -111,7 +114,8 @@ def average_precision(
 ) -> Detection:
     """Average precision of every class at every overlap.
 
-    ``classes`` fixes which are averaged (default: all that have events).
+    ``classes`` fixes which are averaged (default: all that have events). Raises UsageError for labels without events
+    where the rules refuse them.
     """
     events, names, pairs = by_class(truth, found, rules, classes)
     ap = np.zeros((len(tious), len(names)))
@@ -217,7 +221,19 @@ def by_class(
     if rules.ambiguous is not None:
         events = events.take(events.label != rules.ambiguous)
     names = tuple(np.unique(events.label).tolist()) if classes is None else tuple(classes)
-    return events, names, [(events.take(events.label == name), found.take(found.label == name)) for name in names]
+    strangers = [label for label in np.unique(found.label).tolist() if label not in names]
+    if strangers and rules.unknown == "refuse":
+        raise UsageError(
+            f"{len(strangers)} predicted labels are not in the truth (first: {strangers[0]!r})",
+            hint="give the predictions the truth's labels, or judge them by other rules",
+        )
+    pairs = []
+    for place, name in enumerate(names):
+        mine = found.label == name
+        if rules.unknown == "collide" and np.issubdtype(found.label.dtype, np.integer):
+            mine |= (found.label == place) & np.isin(found.label, strangers)
+        pairs.append((events.take(events.label == name), found.take(mine)))
+    return events, names, pairs
 
 
 def best_first(found: Events) -> Array:
