@@ -56,11 +56,6 @@ def test_cpus(tmp_path: Path, files: dict[str, str], cores: int) -> None:
     assert machine.cpus(write(tmp_path, files)) == cores
 
 
-def test_memory_is_cut_by_the_cgroup(tmp_path: Path) -> None:
-    root = write(tmp_path, {"proc/self/cgroup": "0::/", "sys/fs/cgroup/memory.max": str(512 << 20)})
-    assert machine.memory(root) == 512 << 20
-
-
 @pytest.mark.parametrize("cores", [1, 2, 3, 4, 7, 8, 16, 64])
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_no_stage_has_more_threads_than_there_are_cores(

@@ -1,4 +1,4 @@
-"""What this process may really use: CPU cores, memory, GPUs, and how the stages share them.
+"""What this process may really use: CPU cores, GPUs, and how the stages share them.
 
 Reads cgroups, the affinity mask and /proc; imports neither torch nor Ray, so that a dry run can say what it would use.
 """
@@ -36,7 +36,7 @@ def cpus(root: str = "/") -> int:
         cores = len(os.sched_getaffinity(0))
     except AttributeError:  # not Linux
         cores = os.cpu_count() or 1
-    for folder in _cgroups(root, "cpu"):
+    for folder in _cgroups(root):
         old = f"{_first(folder / 'cpu.cfs_quota_us')} {_first(folder / 'cpu.cfs_period_us')}"
         quota = _first(folder / "cpu.max") or old
         limit = re.fullmatch(r"(\d+) (\d+)", quota)
@@ -45,22 +45,8 @@ def cpus(root: str = "/") -> int:
     return max(1, cores)
 
 
-def memory(root: str = "/") -> int:
-    """Bytes of memory this process may use: what the machine has, cut by the limits of its cgroups."""
-    try:
-        limits = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
-    except (AttributeError, ValueError, OSError):
-        limits = [8 << 30]
-    for folder in _cgroups(root, "memory"):
-        for name in ("memory.max", "memory.limit_in_bytes"):
-            text = _first(folder / name)
-            if text.isdigit():
-                limits.append(int(text))
-    return min(limits)
-
-
-def _cgroups(root: str, controller: str) -> Iterator[Path]:
-    """The folders of this process's cgroups, innermost first; a limit may stand at any height."""
+def _cgroups(root: str) -> Iterator[Path]:
+    """The folders of this process's cgroups of CPU time, innermost first; a limit may stand at any height."""
     base = Path(root, "sys/fs/cgroup")
     try:
         lines = Path(root, "proc/self/cgroup").read_text().splitlines()
@@ -68,8 +54,8 @@ def _cgroups(root: str, controller: str) -> Iterator[Path]:
         lines = []
     for line in lines:
         _, controllers, inside = line.split(":", 2)
-        top = base if not controllers else base / controller
-        if controllers and controller not in controllers.split(","):
+        top = base if not controllers else base / "cpu"
+        if controllers and "cpu" not in controllers.split(","):
             continue
         # Inside a container the path may be the host's, which does not exist here; its parents up to the top do.
         path = top / inside.strip("/")
