@@ -19,7 +19,7 @@ from vidact.models.build import load_strictly, unwrap
 from vidact.models.localization import instants, segments, timing
 from vidact.models.localization.segments import Detections
 from vidact.models.localization.settings import Settings, from_json
-from vidact.models.recognizer import DTYPES
+from vidact.models.recognizer import placed
 from vidact.models.weights import State, read_tensors
 from vidact.records import Contract, LocalizerSpec, Segments
 
@@ -46,17 +46,8 @@ class Localizer:
         device: str = "cpu",
         dtype: str = "float32",
     ) -> None:
-        if dtype not in DTYPES:
-            raise ModelError(f"there is no dtype {dtype!r}", hint=f"choose one of {', '.join(DTYPES)}")
         self.spec, self.settings = spec, settings
-        self.device, self.dtype = torch.device(device), DTYPES[dtype]
-        try:
-            self.network = network.to(device=self.device, dtype=self.dtype).eval().requires_grad_(False)
-        except (RuntimeError, AssertionError) as error:
-            raise ModelError(
-                f"the model cannot be put on {device!r}: {str(error).splitlines()[0]}",
-                hint="choose --device cpu, or free the device",
-            ) from error
+        self.network, self.device, self.dtype = placed(network, device, dtype)
 
     @property
     def contract(self) -> Contract:

@@ -21,20 +21,8 @@ class Recognizer:
     """Scores clips. ``spec`` says how the weights want them sampled, sized and normalised."""
 
     def __init__(self, network: nn.Module, spec: Spec, *, device: str = "cpu", dtype: str = "float32") -> None:
-        if dtype not in DTYPES:
-            raise ModelError(f"there is no dtype {dtype!r}", hint=f"choose one of {', '.join(DTYPES)}")
         self.spec = spec
-        self.device = torch.device(device)
-        self.dtype = DTYPES[dtype]
-        if dtype == "float32":  # by default a GPU rounds what convolutions multiply to 10 bits of mantissa
-            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-        try:
-            self.network = network.to(device=self.device, dtype=self.dtype).eval().requires_grad_(False)
-        except (RuntimeError, AssertionError) as error:
-            raise ModelError(
-                f"the model cannot be put on {device!r}: {str(error).splitlines()[0]}",
-                hint="choose --device cpu, or free the device",
-            ) from error
+        self.network, self.device, self.dtype = placed(network, device, dtype)
         if self.device.type == "cpu" and self.dtype != torch.float32:
             _channels_last(self.network)
         shape = (1, len(spec.mean), 1, 1, 1)
@@ -83,6 +71,28 @@ class Recognizer:
         """Normalised clips (B, C, T, H, W) → (B, D), what the classifier head sees; ``pool=False``: (B, D, t, h, w)."""
         found: Tensor = self.network.features(clips.to(self.device, self.dtype), pool=pool)  # type: ignore[operator]
         return found.float()
+
+
+def placed(network: nn.Module, device: str, dtype: str) -> tuple[nn.Module, torch.device, torch.dtype]:
+    """The network, only to be asked, on this device in this dtype; and both as torch knows them. Raises ModelError."""
+    if dtype not in DTYPES:
+        raise ModelError(f"there is no dtype {dtype!r}", hint=f"choose one of {', '.join(DTYPES)}")
+    if dtype == "float32":
+        compute_exactly()
+    kind = DTYPES[dtype]
+    try:
+        place = torch.device(device)
+        return network.to(device=place, dtype=kind).eval().requires_grad_(False), place, kind
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(
+            f"the model cannot be put on {device!r}: {str(error).splitlines()[0]}",
+            hint="choose --device cpu, or free the device",
+        ) from error
+
+
+def compute_exactly() -> None:
+    """Let float32 be float32: by default a GPU rounds what convolutions multiply to 10 bits of mantissa."""
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def _channels_last(network: nn.Module) -> None:

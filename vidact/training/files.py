@@ -12,26 +12,15 @@ import torch
 
 from vidact.errors import ModelError, RunError
 from vidact.models.weights import read_tensors
+from vidact.store.atomic import replacing
 
 STATE_FORMAT = 1
 
 
 def write_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Save with torch under a temporary name, then rename: ``path`` is always whole. Raises RunError when it cannot."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            torch.save(dict(state), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise RunError(
-            f"cannot write {str(path)!r}: {error.strerror or error}",
-            hint="free some space and repeat the command with --resume",
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Save with torch: ``path`` is always whole. Raises RunError when the disk refuses."""
+    with replacing(str(path)) as file:
+        torch.save(dict(state), file)
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from vidact.models.localization.settings import Fusion, Settings, Suppression, W
 from vidact.models.localization.tcn import TCN
 from vidact.models.localization.tridet import GranularityBlock, TriDet
 from vidact.models.localizer import NETWORKS, Localizer
+from vidact.models.recognizer import compute_exactly
 from vidact.records import Contract, LocalizerSpec, Segments
 from vidact.store.annotations import AnnotatedVideo
 from vidact.training.loop import Learnt, Loop, Recipe
@@ -216,6 +217,7 @@ class LocalizerTrainer(Loop[Sequences]):
         peers: Peers | None = None,
     ) -> None:
         super().__init__(start.network, start.spec, data, recipe, output, device=device, peers=peers)
+        compute_exactly()  # as the localizer does that judges: a training that is resumed must go on in the same way
         self.start, self.sequences, self.losses, self.score = start, data, losses, score
         self.objective = objective(start.spec.architecture, losses)
         self.train_columns = tuple(f"loss_{part}" for part in self.objective.parts)

@@ -95,6 +95,18 @@ def test_native_rate_comes_from_fps_or_from_rows_and_duration() -> None:
     np.testing.assert_allclose(guessed.start, slow.start, rtol=1e-5, atol=1e-6)
 
 
+def test_float32_is_float32_on_a_gpu_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    tiny()
+    assert not torch.backends.cudnn.allow_tf32
+
+
+def test_a_device_there_is_none_of_is_refused() -> None:
+    model = tiny()
+    with pytest.raises(ModelError, match="cannot be put on 'abacus'"):
+        Localizer(model.network, model.spec, model.settings, device="abacus")
+
+
 def test_a_number_as_rate_ignores_the_videos_own() -> None:
     one, two = (tiny().localize(features(10), fps=fps) for fps in (0.0, 99.0))
     np.testing.assert_array_equal(one.start, two.start)
