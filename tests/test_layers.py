@@ -76,6 +76,16 @@ def test_every_file_says_what_it_is_for(path: Path) -> None:
     assert ast.get_docstring(ast.parse(path.read_text()))
 
 
+def test_the_map_names_every_room() -> None:
+    told = ast.get_docstring(ast.parse((PACKAGE / "__init__.py").read_text())) or ""
+    rooms = {line.split()[0] for line in told.splitlines() if line.startswith("    ") and line[4] != " "}
+    assert rooms == {path.relative_to(PACKAGE).with_suffix("").parts[0] for path in FILES} - {
+        "__init__",
+        "__main__",
+        "assets",
+    }
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_rooms_stay_small(path: Path) -> None:
     text = path.read_text()

@@ -1,1 +1,1 @@
-"""What stands on disk: schemas, parts, run folders and path lists."""
+"""What stands on disk: run folders, features, and the lists and annotations of users and data sets."""

@@ -1,4 +1,4 @@
-"""Features on disk: the cache, one file per video and contract, and folders of features in the field's formats.
+"""Features on disk: what they are (their contract), and the cache, one file per video and contract.
 
 A cache entry is one safetensors file, written once and atomically, mapped into memory when read: ``features`` float32
 (T, C), ``centres`` float64 (T,) seconds, and in its metadata the contract and which file they were made from. An entry

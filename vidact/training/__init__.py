@@ -1,1 +1,1 @@
-"""Training of recognisers on a user's own videos."""
+"""Training: recognisers on labelled videos, localizers on features and annotations."""
