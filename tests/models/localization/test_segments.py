@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from models.localization.golden import Record
 
-from vidact.models.localization.lookahead import look_ahead
-from vidact.models.localization.picks import best_picks, hard_picks, soft_picks
+from vidact.models.localization.picks import descending, soft_picks, stepwise
+from vidact.models.localization.rounds import best_picks, in_rounds
 from vidact.models.localization.segments import Detections, fuse, proposals, suppress, vote
 from vidact.models.localization.settings import Fusion, Suppression
 
@@ -76,18 +76,22 @@ def test_equals_opentads_suppression(case: str) -> None:
 @pytest.mark.parametrize("case", [case for case in CASES if case != "empty"])
 def test_picks_in_the_order_of_the_compiled_loops(case: str) -> None:
     given = candidates(case)
-    group = [np.arange(len(given.scores))]
+    together = np.zeros(len(given.scores), dtype=np.int64)
     for variant, method in (("vanilla", "zero"), ("linear", "linear"), ("gaussian", "gaussian"), ("hard", "hard")):
         operator = "nms_op" if method == "hard" else "softnms_op"
-        rules = Suppression(method=method, iou=0.5 if method == "hard" else 0.3)  # type: ignore[arg-type]
-        if method == "hard":
-            picks = list(
-                hard_picks(given.segments, given.scores, group, Suppression(method="hard", iou=0.5, min_score=0))
-            )
-        else:
-            picks = list(soft_picks(given.segments, given.scores, group, rules))
-        expected = ORIGINAL.results[f"{case}__{operator}__{variant}__labels"]
-        assert [int(pick.rows[0]) for pick in picks[:300]] == expected.tolist()
+        expected = ORIGINAL.results[f"{case}__{operator}__{variant}__labels"].tolist()
+        rules = Suppression(
+            method=method,  # type: ignore[arg-type]
+            iou=0.5 if method == "hard" else 0.3,
+            min_score=0 if method == "hard" else 0.001,
+            max_segments=300,
+        )
+        if case != "ties":  # whose picks are sorted once more
+            assert best_picks(given.segments, given.scores, together, rules)[0].tolist() == expected
+        if method != "hard":
+            group = [np.arange(len(given.scores))]
+            steps = islice(soft_picks(given.segments, given.scores, group, rules), 300)
+            assert [int(pick.rows[0]) for pick in steps] == expected
 
 
 def test_equals_mmaction2s_proposal_rule() -> None:
@@ -114,10 +118,10 @@ def test_equals_mmaction2s_proposal_rule() -> None:
     assert len(finals) > 10
 
 
-def many(count: int, classes: int, seed: int = 0, levels: int = 0) -> Detections:
-    """Random candidates; with ``levels`` their scores take so many values only."""
+def many(count: int, classes: int, seed: int = 0, levels: int = 0, reach: float = 40.0) -> Detections:
+    """Random candidates up to ``reach`` long; with ``levels`` their scores take so many values only."""
     rng = np.random.default_rng(seed)
-    centre, length = rng.uniform(0, 300, count), rng.uniform(0, 40, count)
+    centre, length = rng.uniform(0, 300, count), rng.uniform(0, reach, count)
     scores = rng.uniform(0, 1, count) ** 3
     if levels:
         scores = np.ceil(scores * levels) / levels
@@ -138,27 +142,106 @@ def test_a_cap_changes_nothing_but_the_number(method: Any, levels: int) -> None:
         np.testing.assert_array_equal(capped.labels, whole.labels[:40])
 
 
+def plain(given: Detections, rules: Suppression) -> Detections:
+    """What the published loops do, one candidate after the other, in float32."""
+    found: list[tuple[Any, ...]] = []
+    for label in np.unique(given.labels):
+        one = given.take(given.labels == label)
+        if rules.method == "hard":
+            one = one.take(one.scores > rules.min_score)
+            one = one.take(descending(one.scores))
+        left = list(zip(*one.segments.T, one.scores, strict=True))
+        picks: list[tuple[Any, ...]] = []
+        while left and len(picks) < rules.max_segments:
+            best = 0 if rules.method == "hard" else int(np.argmax([score for *_, score in left]))
+            left[0], left[best] = left[best], left[0]
+            picks.append((*left[0], label))
+            start, end, _ = left.pop(0)
+            place = 0
+            while place < len(left):
+                left[place] = lowered(start, end, *left[place], rules)
+                gone = left[place][2] == 0 if rules.method == "hard" else left[place][2] < rules.min_score
+                if gone and rules.method == "hard":
+                    del left[place]
+                elif gone:  # its place is taken by the last
+                    last = left.pop()
+                    left[place:] = [last, *left[place + 1 :]] if place < len(left) else []
+                else:
+                    place += 1
+        found += picks
+    starts, ends, scores, labels = (np.array(part) for part in zip(*found, strict=True))
+    result = Detections(np.stack([starts, ends], axis=1), scores, labels)
+    return result.take(descending(scores)[: rules.max_segments])
+
+
+def lowered(
+    start: Any, end: Any, other_start: Any, other_end: Any, score: Any, rules: Suppression
+) -> tuple[Any, Any, Any]:
+    shared = max(min(end, other_end) - max(start, other_start), np.float32(0))
+    floor = np.float32(1e-6)
+    length = end - start + floor
+    overlap = shared / (length + (other_end - other_start + floor) - shared)
+    weight: Any = np.exp(-(overlap * overlap) / np.float32(rules.sigma))
+    threshold = np.float32(rules.iou)
+    if rules.method == "widening":
+        threshold = np.float32(rules.low) + np.float32(rules.high) * length
+    if rules.method != "gaussian":
+        near = {"linear": 1 - overlap, "widening": weight}.get(rules.method, np.float32(0))
+        weight = near if overlap >= threshold else np.float32(1)
+    return other_start, other_end, score * weight
+
+
+@pytest.mark.parametrize("method", ["hard", "gaussian", "linear", "zero", "widening"])
+@pytest.mark.parametrize("classes", [1, 6, 60])
+@pytest.mark.parametrize("reach", [3.0, 30.0, 1000.0])  # from few that overlap to all that do
+@pytest.mark.parametrize("levels", [0, 40])
+def test_equals_plain_loops(method: Any, classes: int, reach: float, levels: int) -> None:
+    for seed, (count, cap) in enumerate([(7, 3), (90, 20), (250, 250)]):
+        given = many(count, classes, seed + int(reach), levels, reach)
+        rules = Suppression(method=method, iou=0.3, low=0.2, high=0.001, max_segments=cap, min_score=0.01)
+        found, expected = suppress(given, rules), plain(given, rules)
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 @pytest.mark.parametrize("method", ["gaussian", "linear", "zero", "widening"])
 @pytest.mark.parametrize("classes", [1, 20])
-@pytest.mark.parametrize("cap", [30, 800])
-def test_looking_ahead_finds_what_single_steps_find(method: Any, classes: int, cap: int) -> None:
-    given = many(800, classes, seed=cap)
-    given.segments[:, 1] = given.segments[:, 0] + 0.1 * np.diff(given.segments)[:, 0]  # few overlap, so that it pays
+@pytest.mark.parametrize("cap", [30, 2500])
+@pytest.mark.parametrize("reach", [1.0, 10.0, 100.0, 1000.0])
+def test_rounds_find_what_single_steps_find(method: Any, classes: int, cap: int, reach: float) -> None:
+    given = many(2500, classes, seed=cap, reach=reach)
     rules = Suppression(method=method, iou=0.3, low=0.2, high=0.001, max_segments=cap, min_score=0.01)
-    found = look_ahead(given.segments, given.scores, given.labels, rules)
-    rows, scores = best_picks(given.segments, given.scores, given.labels, rules)
+    parts = given.segments, given.scores, given.labels
+    found, expected = in_rounds(*parts, rules), stepwise(*parts, rules)
     assert found is not None
-    np.testing.assert_array_equal(found[0], rows)
-    np.testing.assert_array_equal(found[1], scores)
+    np.testing.assert_array_equal(found.rows, expected.rows)
+    np.testing.assert_array_equal(found.scores, expected.scores)
 
 
-def test_looking_ahead_leaves_equal_scores_of_one_class_to_single_steps() -> None:
+def test_rounds_leave_equal_scores_of_one_class_to_single_steps() -> None:
     segments = np.array([[0, 1], [5, 6], [9, 10]], dtype=np.float32)
     scores = np.array([0.5, 0.5, 0.4], dtype=np.float32)
-    assert look_ahead(segments, scores, np.array([0, 0, 0]), Suppression()) is None
-    found = look_ahead(segments, scores, np.array([0, 1, 0]), Suppression(max_segments=1))
+    assert in_rounds(segments, scores, np.array([0, 0, 0]), Suppression()) is None
+    found = in_rounds(segments, scores, np.array([0, 1, 0]), Suppression(max_segments=1))
     assert found is not None
-    np.testing.assert_array_equal(found[0], [0])
+    np.testing.assert_array_equal(found.rows, [0])
+    hard = in_rounds(segments, scores, np.array([0, 0, 0]), Suppression(method="hard", iou=0.5))
+    assert hard is not None
+    np.testing.assert_array_equal(hard.rows, descending(scores))
+
+
+@pytest.mark.parametrize("method", ["hard", "gaussian"])
+def test_odd_candidates(method: Any) -> None:
+    given = many(3000, 3)
+    rules = Suppression(method=method, iou=0.5, max_segments=50)
+    faint = suppress(given._replace(scores=given.scores * np.float32(1e-4)), rules)
+    assert len(faint.scores) == (0 if method == "hard" else 3)  # below the minimum: but the best of a class
+    same = given._replace(scores=np.full(3000, 0.5, np.float32))
+    np.testing.assert_array_equal(suppress(same, rules).scores, np.full(50, 0.5, np.float32))
+    found = suppress(given, rules)
+    far = suppress(given._replace(labels=given.labels * 10**12 - 7), rules)
+    np.testing.assert_array_equal(far.labels, found.labels * 10**12 - 7)
+    np.testing.assert_array_equal(far.segments, found.segments)
 
 
 def test_classes_do_not_lower_each_other() -> None:

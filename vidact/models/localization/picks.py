@@ -20,115 +20,88 @@ Floats = np.ndarray[Any, np.dtype[np.float32]]
 Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 _LENGTH_FLOOR = np.float32(1e-6)  # what the compiled loops add to a length before dividing by it
-_AT_ONCE = 2048  # so few candidates cost little more than a part of them
 
 
 def descending(scores: Floats) -> Integers:
     """The order from the best score to the worst, equal ones as torch's sort leaves them: the published rule."""
-    order: Integers = torch.from_numpy(scores).sort(descending=True).indices.numpy()
+    order: Integers = np.argsort(-scores)
+    falling = scores[order]
+    if (falling[1:] == falling[:-1]).any():
+        order = torch.from_numpy(scores).sort(descending=True).indices.numpy()
     return order
 
 
-def best_picks(segments: Floats, scores: Floats, lines: Integers, rules: Suppression) -> tuple[Integers, Floats]:
-    """The best ``rules.max_segments`` picks of all groups: their rows and lowered scores, best first.
-
-    Scores only fall, so a candidate that starts below the last pick kept changes nothing: it is tried with the best few
-    first. Equal scores are the exception, because their order depends on where every candidate stands.
-    """
-    groups = [np.flatnonzero(lines == line) for line in range(lines.max() + 1)]
-    share = max(4 * rules.max_segments, _AT_ONCE)
-    while share < len(scores):
-        floor = np.partition(scores, len(scores) - share)[len(scores) - share]
-        found = _race(segments, scores, [group[scores[group] > floor] for group in groups], rules, floor)
-        if found.tied:
-            break
-        if found.certain:
-            return found.rows, found.scores
-        share *= 2
-    found = _race(segments, scores, groups, rules, -np.inf)
-    return found.rows, found.scores
-
-
-class _Found(NamedTuple):
-    """The best picks, best first; whether no other candidate could be among them; whether equal scores met."""
+class Found(NamedTuple):
+    """The best picks, best first, and whether others that score less than the last could change nothing."""
 
     rows: Integers
     scores: Floats
     certain: bool
-    tied: bool
 
 
-def _race(segments: Floats, scores: Floats, groups: list[Integers], rules: Suppression, floor: float) -> _Found:
-    """The picks among some candidates; ``floor`` is the best score of those left out."""
-    pick = hard_picks if rules.method == "hard" else soft_picks
-    most = rules.max_segments
-    taken = [Picks(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.int64), False)]
-    total, look = 0, most
-    for picks in islice(pick(segments, scores, groups, rules), most):
-        taken.append(picks)
-        total += len(picks.rows)
-        if total > look:
-            look = total + max(total // 8, 1)
-            top = np.sort(np.concatenate([one.scores for one in taken]))[::-1][: most + 1]
-            # Once enough picks lie above the latest of every group, no later one can rise among them.
-            if top[-1] > picks.scores.max() and (np.diff(top) < 0).all():
-                break
-    rows, lowered, numbers = (np.concatenate(parts) for parts in list(zip(*taken, strict=True))[:3])
-    by_group = np.argsort(numbers, kind="stable")
-    rows, lowered = rows[by_group], lowered[by_group]
-    order = descending(lowered)
-    above = lowered[order[: most + 1]]
-    tied = any(one.tied for one in taken) or bool((np.diff(above) == 0).any())
-    certain = len(above) > most and above[-1] > floor
-    return _Found(rows[order[:most]], above[:most], certain, tied)
+def merged(rows: Integers, scores: Floats, groups: Integers, most: int, above: float = -np.inf) -> Found:
+    """Picks of all groups, each group's best first, sorted and cut as the published rule has it: ``most`` a group and
+    in all. Certain where ``most`` score more than ``above`` and no two of them the same."""
+    by_group = np.argsort(groups, kind="stable")
+    rows, scores, groups = rows[by_group], scores[by_group], groups[by_group]
+    within = np.arange(len(groups)) - np.searchsorted(groups, groups) < most
+    rows, scores = rows[within], scores[within]
+    order = descending(scores)
+    best = scores[order[: most + 1]]
+    certain = len(best) >= most and bool(best[:most].min(initial=np.inf) > above) and bool((np.diff(best) < 0).all())
+    return Found(rows[order[:most]], best[:most], certain)
+
+
+def stepwise(segments: Floats, scores: Floats, lines: Integers, rules: Suppression) -> Found:
+    """The best ``rules.max_segments`` picks of soft suppression, exact where scores are equal."""
+    groups = [np.flatnonzero(lines == line) for line in np.unique(lines)]
+    picks = list(islice(soft_picks(segments, scores, groups, rules), rules.max_segments))
+    return merged(*(np.concatenate(parts) for parts in zip(*picks, strict=True)), rules.max_segments)
 
 
 class Picks(NamedTuple):
-    """One pick of each group that still has candidates: the candidates' ``rows``, their lowered ``scores``, the groups'
-    numbers, and whether another candidate had the same score as its group's pick."""
+    """One pick of each group that still has candidates: the candidates' ``rows``, their lowered ``scores`` and the
+    groups' numbers."""
 
     rows: Integers
     scores: Floats
     groups: Integers
-    tied: bool
 
 
 class _Table:
-    """Candidates as one line a group: ``starts``, ``ends``, ``left`` (scores so far) and ``rows``, (groups, longest).
-
-    Places without a candidate have a score of -inf and a segment no other touches.
+    """Candidates as one line a group: ``times`` (starts, ends and lengths; 3, groups, longest), ``left`` (scores so
+    far, -inf at places without a candidate) and ``rows``, (groups, longest), of which the first ``counts`` are there.
     """
 
     def __init__(self, segments: Floats, scores: Floats, groups: list[Integers]) -> None:
-        self.counts = np.array([len(group) for group in groups])
-        rows = np.zeros((len(groups), self.counts.max(initial=0)), dtype=np.int64)
+        counts = np.array([len(group) for group in groups])
+        rows = np.zeros((len(groups), counts.max(initial=0)), dtype=np.int64)
         for line, group in zip(rows, groups, strict=True):
             line[: len(group)] = group
+        starts, ends = segments[rows, 0], segments[rows, 1]
         # One block, so that a candidate moves in one piece; the numbers of rows lie in it as the bits they are.
-        block = np.stack([segments[rows, 0], segments[rows, 1], scores[rows], rows.astype(np.int32).view(np.float32)])
-        self.numbers = np.arange(len(groups))
-        self._keep(block)
-        self._vacate(*(np.arange(rows.shape[1]) >= self.counts[:, None]).nonzero())
+        names = rows.astype(np.int32).view(np.float32)
+        self.keep(np.stack([starts, ends, lengths_of(starts, ends), scores[rows], names]))
+        self.counts, self.numbers = counts, np.arange(len(groups))
+        self.there = np.arange(rows.shape[1]) < counts[:, None]
+        self.left[~self.there] = -np.inf
 
-    def _keep(self, block: Floats) -> None:
-        self.block = block
-        self.starts, self.ends, self.left = block[:3]
-        self.rows = block[3].view(np.int32)
-
-    def _vacate(self, lines: Integers, places: Integers) -> None:
-        self.starts[lines, places], self.ends[lines, places], self.left[lines, places] = np.inf, -np.inf, -np.inf
+    def keep(self, block: Floats) -> None:
+        self.block = np.ascontiguousarray(block)
+        self.times, self.left, self.rows = self.block[:3], self.block[3], self.block[4].view(np.int32)
+        self.begins = np.arange(block.shape[1]) * block.shape[2]
 
     def shrink(self, going: np.ndarray[Any, np.dtype[np.bool_]]) -> None:
         """Forget the groups that are done."""
-        self._keep(np.ascontiguousarray(self.block[:, going]))
-        self.counts, self.numbers = self.counts[going], self.numbers[going]
+        self.keep(self.block[:, going])
+        self.counts, self.numbers, self.there = self.counts[going], self.numbers[going], self.there[going]
 
     def bring(self, best: Integers, first: int) -> None:
         """Swap each group's best candidate with the one at place ``first``."""
-        lines = np.arange(len(best))
-        before = self.block[:, :, first].copy()
-        self.block[:, :, first] = self.block[:, lines, best]
-        self.block[:, lines, best] = before
+        flat, best, here = self.block.reshape(len(self.block), -1), self.begins + best, self.begins + first
+        before = flat.take(here, axis=1)
+        flat[:, here] = flat.take(best, axis=1)
+        flat[:, best] = before
 
     def discard(self, lines: Integers, places: Integers, first: int) -> None:
         """Fill each discarded place, in order, with its group's last candidate that stays; places start at
@@ -144,103 +117,66 @@ class _Table:
         filler = doomed.shape[1] - 1 - filler
         self.block[:, touched[holes], hole + first] = self.block[:, touched[fillers], filler + first]
         ended, end = ((place >= stay) & (place < counts)).nonzero()
-        self._vacate(touched[ended], end + first)
+        self.left[touched[ended], end + first] = -np.inf
+        self.there[touched[ended], end + first] = False
         self.counts[touched] = first + stay[:, 0]
-
-
-def hard_picks(segments: Floats, scores: Floats, groups: list[Integers], rules: Suppression) -> Iterator[Picks]:
-    """The segments of each group that overlap no better one by ``rules.iou`` or more, best first, one a group a
-    step."""
-    if rules.min_score > 0:
-        groups = [group[scores[group] > rules.min_score] for group in groups]
-    table = _Table(segments, scores, [group[descending(scores[group])] for group in groups])
-    for _ in range(table.rows.shape[1]):
-        going = table.left.max(axis=1, initial=-np.inf) > -np.inf
-        if not going.all():
-            table.shrink(going)
-        if not going.any():
-            return
-        best, lines = table.left.argmax(axis=1), np.arange(len(table.left))
-        value = table.left[lines, best]
-        tied = int(np.count_nonzero(table.left == value[:, None])) > len(lines)
-        yield Picks(table.rows[lines, best], value, table.numbers, tied)
-        table.left[lines, best] = -np.inf
-        start, end = table.starts[lines, best], table.ends[lines, best]
-        line, place = _touching(start, end, table.starts, table.ends, everywhere=rules.iou <= 0)
-        overlap, _ = overlaps(start[line], end[line], table.starts[line, place], table.ends[line, place])
-        gone = overlap >= np.float32(rules.iou)
-        table.left[line[gone], place[gone]] = -np.inf
 
 
 def soft_picks(segments: Floats, scores: Floats, groups: list[Integers], rules: Suppression) -> Iterator[Picks]:
     """The best segment left in each group, one a group a step, after what the earlier picks did to the scores."""
     table = _Table(segments, scores, groups)
-    everywhere = reaches_everywhere(rules)
-    for first in range(table.rows.shape[1]):
-        going = table.counts > first
-        if 2 * going.sum() <= len(going):
-            table.shrink(going)
+    space = np.empty((2, table.left.size), np.float32)
+    for first in range(table.left.shape[1]):
+        going: Any = slice(None)
+        if table.counts.min() <= first:
             going = table.counts > first
-        if not len(going):
-            return
+            if 2 * np.count_nonzero(going) <= len(going):
+                table.shrink(going)
+                going = slice(None)
+            if not len(table.counts):
+                return
         width = int(table.counts.max())
         table.bring(table.left[:, first:width].argmax(axis=1) + first, first)
-        value, rows, numbers = table.left[:, first], table.rows[:, first], table.numbers
-        if not going.all():
-            value, rows, numbers = value[going], rows[going], numbers[going]
-        tied = np.count_nonzero(table.left[:, first:width] == np.where(going, table.left[:, first], 0)[:, None])
-        yield Picks(rows.astype(np.int64), value.copy(), numbers, bool(tied > len(value)))
-        start, end = table.starts[:, first], table.ends[:, first]
+        yield Picks(table.rows[going, first].astype(np.int64), table.left[going, first].copy(), table.numbers[going])
         rest = slice(first + 1, width)
-        line, place = _touching(start, end, table.starts[:, rest], table.ends[:, rest], everywhere=everywhere)
-        place += first + 1
-        overlap, length = overlaps(start[line], end[line], table.starts[line, place], table.ends[line, place])
-        lowered = table.left[line, place] * weights_of(overlap, length, rules)
-        table.left[line, place] = lowered
-        # Scores that start below the minimum go with the first step; later only a lowered one can fall below it.
-        fallen = lowered < rules.min_score
-        line, place = line[fallen], place[fallen]
-        if first == 0:
-            line, place = ((table.left < rules.min_score) & np.isfinite(table.left)).nonzero()
-            line, place = line[place > 0], place[place > 0]
-        if len(line):
-            table.discard(line, place, first + 1)
+        left, there = table.left[:, rest], table.there[:, rest]
+        out, spare = space[:, : left.size].reshape(2, *left.shape)
+        decay(table.times[:, :, first, None], table.times[:, :, rest], rules, out, spare)
+        np.multiply(left, out, out=left, where=there)
+        fallen = (left < rules.min_score) & there
+        if np.count_nonzero(fallen):
+            line, place = fallen.nonzero()
+            table.discard(line, place + rest.start, rest.start)
 
 
-def reaches_everywhere(rules: Suppression) -> bool:
-    """Where no overlap at all already reaches the threshold, even distant candidates are lowered."""
-    return rules.method != "gaussian" and (rules.low if rules.method == "widening" else rules.iou) <= 0
+def lengths_of(starts: Floats, ends: Floats) -> Floats:
+    """Lengths as the compiled loops add them up."""
+    return ends - starts + _LENGTH_FLOOR
 
 
-def _touching(
-    start: Floats, end: Floats, starts: Floats, ends: Floats, *, everywhere: bool
-) -> tuple[Integers, Integers]:
-    """Lines and places of the candidates that share time with their group's pick, or of all with ``everywhere``."""
-    there = starts < np.inf if everywhere else (starts < end[:, None]) & (ends > start[:, None])
-    line, place = np.divmod(np.flatnonzero(there), max(there.shape[1], 1))
-    return line, place
-
-
-def overlaps(start: Floats, end: Floats, starts: Floats, ends: Floats) -> tuple[Floats, Floats]:
-    """IoU of segments with others, pair by pair, and their own lengths, as the compiled loops round them."""
-    length = end - start + _LENGTH_FLOOR
-    shared = np.maximum(np.minimum(end, ends) - np.maximum(start, starts), np.float32(0))
-    return shared / (length + (ends - starts + _LENGTH_FLOOR) - shared), length
-
-
-def weights_of(overlap: Floats, length: Floats, rules: Suppression) -> Floats:
-    """What the scores of overlapping candidates are multiplied by."""
-    lowered: Floats
-    if rules.method == "linear":
-        lowered = np.float32(1) - overlap
-    elif rules.method == "zero":
-        lowered = np.zeros_like(overlap)
-    else:
-        lowered = np.exp(-(overlap * overlap) / np.float32(rules.sigma))
-        if rules.method == "gaussian":
-            return lowered
+def decay(winners: Floats, others: Floats, rules: Suppression, out: Floats, spare: Floats) -> Floats:
+    """What picks leave of the scores of others, 0 to 1, pair by pair in ``out``. Both have starts, ends and lengths
+    first, in shapes that broadcast to that of ``out`` and ``spare``. IoU is rounded as the compiled loops do."""
+    start, end, length = winners
+    starts, ends, lengths = others
+    np.minimum(end, ends, out=out)
+    np.maximum(start, starts, out=spare)
+    out -= np.minimum(spare, out, out=spare)
+    np.add(length, lengths, out=spare)
+    spare -= out
+    out /= spare
     threshold: Any = np.float32(rules.iou)
+    if rules.method in ("hard", "zero"):
+        return np.less(out, threshold, out=out)
     if rules.method == "widening":
         threshold = np.float32(rules.low) + np.float32(rules.high) * length
-    weights: Floats = np.where(overlap >= threshold, lowered, np.float32(1))
-    return weights
+    far = None if rules.method == "gaussian" else out < threshold
+    if rules.method == "linear":
+        np.subtract(np.float32(1), out, out=out)
+    else:
+        out *= out
+        out /= np.float32(-rules.sigma)
+        np.exp(out, out=out)
+    if far is not None:
+        out[far] = 1
+    return out

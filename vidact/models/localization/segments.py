@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vidact.models.localization.lookahead import look_ahead
-from vidact.models.localization.picks import Floats, Integers, best_picks, descending
+from vidact.models.localization.picks import Floats, Integers, descending
+from vidact.models.localization.rounds import best_picks
 from vidact.models.localization.settings import Fusion, Suppression
 
 _VOTERS = 32  # kept segments that vote together
@@ -48,9 +48,10 @@ def suppress(candidates: Detections, rules: Suppression) -> Detections:
         return candidates.take(descending(scores)[: rules.max_segments])
     lines = np.zeros(len(scores), dtype=np.int64)
     if rules.by_class:
-        lines = np.unique(candidates.labels, return_inverse=True)[1]
-    ahead = None if rules.method == "hard" else look_ahead(segments, scores, lines, rules)
-    rows, lowered = ahead or best_picks(segments, scores, lines, rules)
+        lines = candidates.labels - candidates.labels.min()
+        if lines.max() >= 2 * len(lines):
+            lines = np.unique(lines, return_inverse=True)[1]
+    rows, lowered = best_picks(segments, scores, lines, rules)
     result = Detections(np.asarray(candidates.segments, dtype=np.float32)[rows], lowered, candidates.labels[rows])
     if rules.by_class or rules.voting <= 0:
         return result

@@ -1,0 +1,328 @@
+"""Which candidates suppression keeps, many picks a round: the best few of each group are compared with each other as
+one matrix and picked in turn while nothing outside can be better; only then do all others learn of it. Where candidates
+overlap so much that few are picked a round, single steps take over for a while.
+
+The picks and scores are those of :mod:`picks`, which takes over where equal scores meet in soft suppression, whose
+order only it knows.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from vidact.models.localization.picks import Floats, Found, Integers, decay, descending, lengths_of, merged, stepwise
+from vidact.models.localization.settings import Suppression
+
+Bools = np.ndarray[Any, np.dtype[np.bool_]]
+
+_AT_ONCE = 2048  # so few candidates cost little more than a part of them
+_PAIRS = 1 << 14, 1 << 16, 1 << 18  # compared before the picks of a round: at first when hard, when soft, and at most
+_CHUNK = 1 << 15  # pairs whose numbers stay in the processor's cache
+_AHEAD = 128  # candidates of a group compared with each other, at most
+_STEPS = 8  # single steps at a time
+_CROWDED = 0.75  # share of candidates a pick lowers from which on single steps are quicker than rounds
+_WORTH = 4  # and picks of a group in a round
+_SPARSE = 16  # so many pairs in full cost as much as one that is looked up
+
+
+def best_picks(segments: Floats, scores: Floats, lines: Integers, rules: Suppression) -> tuple[Integers, Floats]:
+    """The best ``rules.max_segments`` picks of all groups: their rows and lowered scores, best first. ``lines`` (N,)
+    are the groups' numbers.
+
+    Scores only fall, so a candidate that starts below the last pick kept changes nothing: it is tried with the best few
+    first.
+    """
+    share = max(4 * rules.max_segments, _AT_ONCE)
+    while share < len(scores):
+        floor = np.partition(scores, len(scores) - share)[len(scores) - share]
+        part = np.flatnonzero(scores > floor)
+        if len(part) > rules.max_segments:
+            found = in_rounds(segments[part], scores[part], lines[part], rules, floor)
+            if found is None:
+                break
+            if found.certain:
+                return part[found.rows], found.scores
+        share *= 2
+    else:
+        found = in_rounds(segments, scores, lines, rules)
+    found = found or stepwise(segments, scores, lines, rules)
+    return found.rows, found.scores
+
+
+def in_rounds(
+    segments: Floats, scores: Floats, lines: Integers, rules: Suppression, floor: float = -np.inf
+) -> Found | None:
+    """The best picks among some candidates, or None where they depend on more than scores; ``floor`` is the best score
+    of those left out."""
+    hard = rules.method == "hard"
+    table = _Lines(segments, _ranks(scores, lines, rules) if hard else scores, lines, rules)
+    if not hard and (rules.min_score <= 0 or (table.least < 0).any()):
+        return None
+    made = [_Round(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.int64))]
+    total, look = 0, rules.max_segments
+    table.shrink()
+    while len(table.left):
+        picks = table.picks()
+        if picks.tied:
+            return None
+        made.append(picks._replace(scores=scores[picks.rows]) if hard else picks)
+        table.shrink()
+        total += len(picks.rows)
+        if total >= look and len(table.left):
+            look = total + max(total // 8, 1)
+            bound = scores[table.rows[table.left > 0]].max() if hard else table.left.max()
+            found = _merged(made, rules, max(bound, floor))
+            if found.certain:
+                return found
+    return _merged(made, rules, floor)
+
+
+class _Round(NamedTuple):
+    """Picks: the candidates' rows, their scores, their groups' numbers, a group's own in their order; and whether equal
+    scores met."""
+
+    rows: Integers
+    scores: Floats
+    groups: Integers
+    tied: bool = False
+
+
+def _merged(made: list[_Round], rules: Suppression, above: float) -> Found:
+    rows, scores, groups = (np.concatenate(parts) for parts in list(zip(*made, strict=True))[:3])
+    return merged(rows, scores, groups, rules.max_segments, above)
+
+
+def _ranks(scores: Floats, lines: Integers, rules: Suppression) -> Floats:
+    """Numbers in the order of the scores, no two the same, 0 for scores too low; equal scores of a group as
+    :func:`descending` has them."""
+    order = np.argsort(-scores)
+    falling = scores[order]
+    for line in np.unique(lines[order[1:][falling[1:] == falling[:-1]]]):
+        places = np.flatnonzero((lines[order] == line) & ((falling > rules.min_score) | (rules.min_score <= 0)))
+        group = np.sort(order[places])
+        order[places] = group[descending(scores[group])]
+    ranks = np.empty(len(scores), np.float32)
+    ranks[order] = np.arange(len(scores), 0, -1)
+    if rules.min_score > 0:
+        ranks[scores <= rules.min_score] = 0
+    return ranks
+
+
+class _Lines:
+    """Candidates as one line a group: ``times`` (starts, ends and lengths; 3, groups, longest), ``left`` (scores so
+    far, 0 where none is) and ``rows``, (groups, longest). Scores above ``least`` (groups,) count.
+
+    ``hard``: scores are ranks, which are never lowered but to 0.
+    """
+
+    def __init__(self, segments: Floats, scores: Floats, lines: Integers, rules: Suppression) -> None:
+        self.rules, self.hard = rules, rules.method == "hard"
+        counts = np.bincount(lines)
+        self.numbers = np.flatnonzero(counts)
+        there = np.arange(counts.max()) < counts[self.numbers, None]
+        rows = np.zeros(there.shape, np.int32)
+        rows[there] = np.argsort(lines.astype(np.min_scalar_type(len(counts))), kind="stable")
+        starts, ends = np.ascontiguousarray(segments.T).take(rows, axis=1)
+        # One block, so that all moves in one piece; the numbers of rows lie in it as the bits they are.
+        self.keep(np.stack([starts, ends, lengths_of(starts, ends), scores.take(rows), rows.view(np.float32)]))
+        self.left[~there] = 0
+        if self.hard:
+            self.least = np.zeros(len(rows), np.float32)
+        else:  # the best of a group is picked whatever its score
+            least = np.minimum(np.float32(rules.min_score), self.left.max(axis=1))
+            self.least = np.nextafter(least, np.float32(-1))
+        self.space = np.empty((2, max(_CHUNK, _AHEAD**2, self.left.size)), np.float32)
+        self.pairs = _PAIRS[0 if self.hard else 1]
+        self.single = not self.hard and self.left.size * self.left.shape[1] > self.pairs
+        self.crowd, self.sparse = 1.0, True
+
+    def keep(self, block: Floats) -> None:
+        self.block = np.ascontiguousarray(block)
+        self.times, self.left, self.rows = self.block[:3], self.block[3], self.block[4].view(np.int32)
+        self.in_time: tuple[Any, ...] = ()
+
+    def shrink(self) -> None:
+        """Forget groups that are done and, once they are a quarter of a line, candidates that are."""
+        alive = self.left > self.least[:, None]
+        counts = alive.sum(axis=1)
+        most, going = int(counts.max()), counts > 0
+        if 2 * np.count_nonzero(going) <= len(going):
+            self.numbers, self.least, alive = self.numbers[going], self.least[going], alive[going]
+            self.keep(self.block[:, going])
+        groups, width = self.left.shape
+        if 4 * most <= 3 * width:
+            places = np.argsort(~alive, axis=1, kind="stable")[:, :most] + (np.arange(groups) * width)[:, None]
+            self.keep(self.block.reshape(5, -1).take(places, axis=1))
+
+    def picks(self) -> _Round:
+        """The next picks, one or more a group, in the way that was quicker lately."""
+        if self.single:
+            made, share = self.steps()
+            self.single = share > _CROWDED
+            return made
+        made, count = self.round()
+        groups = len(self.left)
+        self.single = not self.hard and len(made.rows) < _WORTH * groups
+        if self.hard or 2 * len(made.rows) > count * groups:
+            self.pairs = min(4 * self.pairs, _PAIRS[2])
+        return made
+
+    def round(self) -> tuple[_Round, int]:
+        """Picks among each group's best, as many as are surely better than all others, and how many it looked at."""
+        groups, width = self.left.shape
+        count = min(_AHEAD, max(int((self.pairs / groups) ** 0.5), 1), width)
+        line = (np.arange(groups) * width)[:, None]
+        if count < width:
+            parted = np.argpartition(self.left, width - count - 1, axis=1)[:, width - count - 1 :] + line
+            places, bar = parted[:, 1:], np.maximum(self.left.take(parted[:, 0]), self.least)
+        else:
+            places, bar = np.arange(groups * width).reshape(groups, width), self.least
+        left = self.left.take(places)
+        contest = (_hard_contest if self.hard else _soft_contest)(self.matrix(places), left, bar)
+        picks = places[np.arange(groups)[:, None], contest.places]
+        if count < width:
+            self.lower(picks, contest.made)
+        self.left.reshape(-1)[places] = contest.left
+        return self.made(picks, contest.scores, contest.made, contest.tied), count
+
+    def made(self, picks: Integers, scores: Floats, made: Bools, tied: bool) -> _Round:
+        """Those of some picks, (groups, picks), that exist."""
+        numbers = np.repeat(self.numbers, made.sum(axis=1))
+        return _Round(self.rows.take(picks[made]), scores[made], numbers, tied)
+
+    def matrix(self, places: Integers) -> Floats:
+        """What candidates (groups, count) leave of each other, (groups, count + 1, count + 1): nothing of themselves,
+        and all of one more that stands for those outside."""
+        groups, count = places.shape
+        matrix = np.ones((groups, count + 1, count + 1), np.float32)
+        times = self.times.reshape(3, -1).take(places, axis=1)
+        some = max(_CHUNK // count**2, 1)
+        for first in range(0, groups, some):
+            part = times[:, first : first + some]
+            out = matrix[first : first + some, :-1, :-1]
+            decay(part[..., None], part[:, :, None], self.rules, out, self.scratch(out.shape)[1])
+        matrix[:, np.arange(count), np.arange(count)] = 0
+        self.crowd = 1 - np.count_nonzero(matrix == 1) / matrix.size
+        return matrix
+
+    def scratch(self, shape: tuple[int, ...]) -> Any:
+        """Two arrays to compute in: new ones would cost more than what is computed."""
+        return self.space[:, : math.prod(shape)].reshape(2, *shape)
+
+    def lower(self, picks: Integers, made: Bools) -> None:
+        """Lower all by some picks, (groups, picks), in their order, on which the products of float32 depend."""
+        groups, count = picks.shape
+        width = self.left.shape[1]
+        if self.sparse and self.crowd < 2 / _SPARSE:
+            self.sparse = self.lower_near(picks[made], picks.size * width // _SPARSE)
+            if self.sparse:
+                return
+        winners = self.times.reshape(3, -1).take(picks, axis=1)[..., None]
+        some = max(_CHUNK // (count * width), 1)
+        few = max(_CHUNK // (some * width), 1)
+        for first in range(0, groups, some):
+            part = slice(first, first + some)
+            left, others = self.left[part], self.times[:, part, None]
+            for since in range(0, count, few):
+                now = slice(since, since + few)
+                weights, spare = self.scratch((len(left), len(range(count)[now]), width))
+                decay(winners[:, part, now], others, self.rules, weights, spare)
+                if not made[part, now].all():
+                    weights[~made[part, now]] = 1
+                if self.hard:
+                    left *= weights.min(axis=1)
+                    continue
+                for pick in range(weights.shape[1]):
+                    left *= weights[:, pick]
+
+    def lower_near(self, picks: Integers, most: int) -> bool:
+        """The same for picks (N,), pair by pair in time, if these are fewer than ``most``."""
+        if not self.in_time:
+            starts, ends = self.times[:2].astype(np.float64)
+            span = 2 * (ends.max() - starts.min()) + 1
+            moved = (np.arange(len(starts)) * span)[:, None]
+            starts, ends = (starts + moved).reshape(-1), (ends + moved).reshape(-1)
+            order = np.argsort(starts)
+            self.in_time = starts, ends, order, starts[order], np.maximum.accumulate(ends[order])
+        starts, ends, order, sorted_starts, reached = self.in_time
+        since = np.searchsorted(reached, starts[picks])
+        counts = np.maximum(np.searchsorted(sorted_starts, ends[picks], side="right") - since, 0)
+        total = int(counts.sum())
+        if total >= most:
+            return False
+        number = np.repeat(np.arange(len(picks)), counts)
+        place = order[np.arange(total) + (since - (np.cumsum(counts) - counts))[number]]
+        near = np.flatnonzero(ends[place] > starts[picks][number])
+        number, place = number[near], place[near]
+        times = self.times.reshape(3, -1)
+        weights, spare = np.empty((2, len(place)), np.float32)
+        decay(times[:, picks[number]], times[:, place], self.rules, weights, spare)
+        np.multiply.at(self.left.reshape(-1), place, weights)
+        return True
+
+    def steps(self) -> tuple[_Round, float]:
+        """A few picks of each group, one after the other, and the share of candidates one lowers."""
+        groups, width = self.left.shape
+        line, flat, times = np.arange(groups) * width, self.left.reshape(-1), self.times.reshape(3, -1)
+        picked, values = np.empty((_STEPS, groups), np.int64), np.empty((_STEPS, groups), np.float32)
+        out, spare = self.scratch((groups, width))
+        floor, same, lowered = np.nextafter(self.least, np.float32(np.inf)), 0, 0
+        for step in range(_STEPS):
+            best = np.add(self.left.argmax(axis=1), line, out=picked[step])
+            value = flat.take(best, out=values[step], mode="clip")
+            same += np.count_nonzero(self.left == np.maximum(value, floor)[:, None])
+            decay(times.take(best, axis=1)[..., None], self.times, self.rules, out, spare)
+            lowered += np.count_nonzero(out < 1)
+            self.left *= out
+            flat[best] = 0
+        made = (values > self.least).T
+        picks = self.made(picked.T, values.T, made, same > np.count_nonzero(made))
+        return picks, lowered / (_STEPS * self.left.size)
+
+
+class _Contest(NamedTuple):
+    """Picks of a round, best first: their places among those compared and their scores, (groups, picks), and which of
+    them exist; what is ``left`` of all compared; whether equal scores met."""
+
+    places: Integers
+    scores: Floats
+    made: Bools
+    left: Floats
+    tied: bool
+
+
+def _soft_contest(matrix: Floats, left: Floats, bar: Floats) -> _Contest:
+    """One pick of each group after the other, while one is above ``bar`` (groups,), which the last of the compared
+    stands for: that one is picked again and again once nothing is better."""
+    groups, count = left.shape
+    history = np.empty((count + 1, groups, count + 1), np.float32)
+    history[0, :, :-1], history[0, :, -1] = left, bar
+    picked = np.empty((count, groups), np.int64)
+    rows, line = matrix.reshape(-1, count + 1), np.arange(groups) * (count + 1)
+    for step in range(count):
+        best = history[step].argmax(axis=1, out=picked[step])
+        np.multiply(history[step], rows.take(best + line, axis=0), out=history[step + 1])
+        if step % 8 == 7 and 2 * np.count_nonzero(best == count) >= groups:
+            break
+    made = picked[: step + 1] < count
+    step = np.count_nonzero(made.any(axis=1))
+    made, picked = made[:step], picked[:step]
+    scores = history[np.arange(step)[:, None], np.arange(groups), picked]
+    tied = np.count_nonzero(history[:step] == scores[..., None]) > scores.size
+    return _Contest((picked * made).T, scores.T, made.T, history[step, :, :-1], tied)
+
+
+def _hard_contest(matrix: Floats, left: Floats, bar: Floats) -> _Contest:
+    """What stays is what nothing that stays takes away: found by trying until it is so, some links of a chain a try."""
+    taking = (matrix[:, :-1, :-1] == 0) & (left[:, :, None] > left[:, None])
+    there = left > bar[:, None]
+    kept, before = there, None
+    while before is None or not np.array_equal(kept, before):
+        kept, before = there & ~(taking & kept[:, :, None]).any(axis=1), kept
+    scores = left * kept
+    places = np.argsort(-scores, axis=1)[:, : int(kept.sum(axis=1).max())]
+    scores = scores[np.arange(len(left))[:, None], places]
+    return _Contest(places, scores, scores > 0, np.zeros_like(left), False)
