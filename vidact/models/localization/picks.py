@@ -56,7 +56,8 @@ def stepwise(segments: Floats, scores: Floats, lines: Integers, rules: Suppressi
     """The best ``rules.max_segments`` picks of soft suppression, exact where scores are equal."""
     groups = [np.flatnonzero(lines == line) for line in np.unique(lines)]
     picks = list(islice(soft_picks(segments, scores, groups, rules), rules.max_segments))
-    return merged(*(np.concatenate(parts) for parts in zip(*picks, strict=True)), rules.max_segments)
+    rows, lowered, numbers = (np.concatenate(parts) for parts in zip(*picks, strict=True))
+    return merged(rows, lowered, numbers, rules.max_segments)
 
 
 class Picks(NamedTuple):
@@ -151,10 +152,11 @@ def soft_picks(segments: Floats, scores: Floats, groups: list[Integers], rules: 
 
 def lengths_of(starts: Floats, ends: Floats) -> Floats:
     """Lengths as the compiled loops add them up."""
-    return ends - starts + _LENGTH_FLOOR
+    lengths: Floats = ends - starts + _LENGTH_FLOOR
+    return lengths
 
 
-def decay(winners: Floats, others: Floats, rules: Suppression, out: Floats, spare: Floats) -> Floats:
+def decay(winners: Floats, others: Floats, rules: Suppression, out: Floats, spare: Floats) -> None:
     """What picks leave of the scores of others, 0 to 1, pair by pair in ``out``. Both have starts, ends and lengths
     first, in shapes that broadcast to that of ``out`` and ``spare``. IoU is rounded as the compiled loops do."""
     start, end, length = winners
@@ -167,7 +169,8 @@ def decay(winners: Floats, others: Floats, rules: Suppression, out: Floats, spar
     out /= spare
     threshold: Any = np.float32(rules.iou)
     if rules.method in ("hard", "zero"):
-        return np.less(out, threshold, out=out)
+        np.less(out, threshold, out=out)
+        return
     if rules.method == "widening":
         threshold = np.float32(rules.low) + np.float32(rules.high) * length
     far = None if rules.method == "gaussian" else out < threshold
@@ -179,4 +182,3 @@ def decay(winners: Floats, others: Floats, rules: Suppression, out: Floats, spar
         np.exp(out, out=out)
     if far is not None:
         out[far] = 1
-    return out

@@ -279,7 +279,7 @@ class _Lines:
             self.left *= out
             flat[best] = 0
         made = (values > self.least).T
-        picks = self.made(picked.T, values.T, made, same > np.count_nonzero(made))
+        picks = self.made(picked.T, values.T, made, bool(same > np.count_nonzero(made)))
         return picks, lowered / (_STEPS * self.left.size)
 
 
@@ -308,11 +308,11 @@ def _soft_contest(matrix: Floats, left: Floats, bar: Floats) -> _Contest:
         if step % 8 == 7 and 2 * np.count_nonzero(best == count) >= groups:
             break
     made = picked[: step + 1] < count
-    step = np.count_nonzero(made.any(axis=1))
-    made, picked = made[:step], picked[:step]
-    scores = history[np.arange(step)[:, None], np.arange(groups), picked]
-    tied = np.count_nonzero(history[:step] == scores[..., None]) > scores.size
-    return _Contest((picked * made).T, scores.T, made.T, history[step, :, :-1], tied)
+    steps = int(np.count_nonzero(made.any(axis=1)))
+    made, picked = made[:steps], picked[:steps]
+    scores = history[np.arange(steps)[:, None], np.arange(groups), picked]
+    tied = bool(np.count_nonzero(history[:steps] == scores[..., None]) > scores.size)
+    return _Contest((picked * made).T, scores.T, made.T, history[steps, :, :-1], tied)
 
 
 def _hard_contest(matrix: Floats, left: Floats, bar: Floats) -> _Contest:
