@@ -103,6 +103,43 @@ def test_by_hand_and_unknown(vidact: Vidact, site: Site) -> None:
     assert site.asked == []
 
 
+def test_a_refused_pull_leaves_nothing(vidact: Vidact, site: Site, tmp_path: Path) -> None:
+    del site.files[FILE]
+    done = vidact("models", "pull", NAME)
+    assert (done.code, "HTTP 404" in done.err) == (3, True)
+    assert not cache.folder(zoo.ENTRIES[NAME]).exists()
+
+
+def test_what_the_user_gives_is_looked_at_before_anything_is_fetched(
+    vidact: Vidact, site: Site, videos: Path, tmp_path: Path
+) -> None:
+    bad, page, short, labels = (tmp_path / name for name in ("bad.pth", "page.pth", "short.safetensors", "labels.txt"))
+    bad.write_bytes(b"no checkpoint")
+    page.write_text("<!DOCTYPE html>")
+    whole = {"__metadata__": {}, "a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 36]}}
+    header = json.dumps(whole).encode()
+    short.write_bytes(len(header).to_bytes(8, "little") + header + b"x")
+    labels.write_bytes(b"\xff")
+    two = ("classify", videos, "--model", "two-stream-i3d.k400", "--backbone-checkpoint", f"i3d.k400={bad}")
+    thumos = ("localize", videos, "--model", "actionformer.thumos14-i3d")
+    for arguments, said in (
+        ((*thumos, "--checkpoint", bad), "is not a whole checkpoint"),
+        ((*thumos, "--checkpoint", page), "is a web page"),
+        ((*thumos, "--checkpoint", short), "at least 35 bytes are missing"),
+        ((*thumos, "--checkpoint", tmp_path / "none.pth"), "No such file"),
+        ((*thumos, "--features", tmp_path / "none"), "there is no folder"),
+        (("features", videos, "--model", NAME, "--checkpoint", bad), "is not a whole checkpoint"),
+        (two, "is not a whole checkpoint"),
+        (("classify", videos, "--model", NAME, "--labels", labels), "cannot read the labels"),
+        (("classify", tmp_path / "gone", "--model", NAME), "no such file or directory"),
+    ):
+        done = vidact(*arguments)
+        assert done.code in (2, 3), arguments
+        assert said in done.err, done.err
+        assert "Downloading" not in done.err
+    assert site.asked == []
+
+
 def test_a_dry_run_downloads_nothing(vidact: Vidact, site: Site, videos: Path) -> None:
     done = vidact("classify", videos, "--model", NAME, "--dry-run")
     assert (done.code, f"vidact models pull {NAME}" in done.err) == (3, True)

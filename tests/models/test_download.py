@@ -46,6 +46,15 @@ def test_a_file_arrives_whole_with_a_note(site: Site, tmp_path: Path) -> None:
     assert SHA256 in (file.parent / "x.pth.json").read_text()
 
 
+def test_a_download_that_gets_nothing_leaves_nothing(site: Site, tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="HTTP 404"):
+        get(wanted(site, tmp_path, "/none.pth"))
+    with pytest.raises(ModelError, match="expected 5"):
+        get(wanted(site, tmp_path, size=5))
+    assert list(tmp_path.iterdir()) == []
+    assert get(wanted(site, tmp_path)).read_bytes() == BODY
+
+
 def test_a_broken_transfer_is_gone_on_with(site: Site, tmp_path: Path) -> None:
     site.faults += [breaks_off(1_000_000), breaks_off(500_000)]
     assert get(wanted(site, tmp_path, sha256=SHA256)).read_bytes() == BODY
@@ -112,7 +121,7 @@ def test_a_wrong_hash_leaves_nothing(site: Site, tmp_path: Path) -> None:
     one = wanted(site, tmp_path, sha256="0" * 64)
     with pytest.raises(ModelError, match=f"SHA-256 is {SHA256}, expected 000"):
         get(one)
-    assert left_in(one.target.parent) == []
+    assert not one.target.parent.exists()
 
 
 @pytest.mark.parametrize("length", [True, False])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from vidact.models.localization.tcn import TCN
 from vidact.models.weights import bundled, write_checkpoint
 from vidact.records import Contract, LocalizerSpec, Outcome
 from vidact.store.feature_files import export, open_features
+from vidact.store.features import STALE
 from vidact.store.reader import Reader
 
 ENTRY = zoo.ENTRIES[zoo.DEFAULT]
@@ -230,6 +233,25 @@ def test_damaged_features_in_the_cache_are_made_anew_and_lost_ones_of_a_run_too(
     assert sorted(Reader(str(out)).detail().column("video").to_pylist()) == ["a.mp4", "day/b.mkv", "one.mp4"]
 
 
+def test_what_a_killed_run_left_half_written_goes_and_what_a_living_one_writes_stays(
+    videos: Path, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    shelf = cache / ("0" * 16) / "ab"
+    shelf.mkdir(parents=True)
+    names = (f".{'a' * 40}.{'0' * 16}.tmp", f".{'a' * 40}.{'1' * 16}.tmp", ".mine.tmp", f"{'a' * 40}.safetensors")
+    for name in names:
+        (shelf / name).write_bytes(b"half")
+    old = time.time() - STALE - 60
+    for name in names[1:]:
+        os.utime(shelf / name, (old, old))
+    checkpoint = localizer(tmp_path / "x.safetensors")
+    localized(videos / "a.mp4", checkpoint=checkpoint, cache=str(cache))
+    assert (shelf / names[1]).exists(), "a run that writes no features leaves the cache alone"
+    localized(videos / "a.mp4", checkpoint=checkpoint, cache=str(cache), save_features=True)
+    assert sorted(os.listdir(shelf)) == sorted({*names} - {names[1]})
+
+
 def test_a_cache_that_cannot_be_written_ends_the_run(videos: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(RunError, match="cannot write") as caught:
@@ -245,9 +267,9 @@ def test_names_of_classes_and_files_that_are_not_what_they_should_be(videos: Pat
     names.write_text("gehen\n")
     with pytest.raises(ModelError, match="hold 1 names, the model has 2 classes"):
         localized(videos, checkpoint=checkpoint, labels=str(names))
-    with pytest.raises(UsageError, match=r"builds on attention-r3d-10[.]camera-motion-1, not on 'other'"):
-        localized(videos, checkpoint=checkpoint, backbone_checkpoint=("other=x.pth",))
     recogniser = str(bundled(ENTRY.bundled))
+    with pytest.raises(UsageError, match=r"builds on attention-r3d-10[.]camera-motion-1, not on 'other'"):
+        localized(videos, checkpoint=checkpoint, backbone_checkpoint=(f"other={recogniser}",))
     with pytest.raises(ModelError, match="a recogniser, not a localizer"):
         localized(videos, checkpoint=recogniser)
     with pytest.raises(ModelError, match="a localizer, not a recogniser"):
@@ -255,8 +277,11 @@ def test_names_of_classes_and_files_that_are_not_what_they_should_be(videos: Pat
     with pytest.raises(ModelError, match="is a localizer, not a recogniser"):
         list(vidact.classify(str(videos), model="actionformer.thumos14-i3d", workers=0))
     (tmp_path / "x.pth").write_text("<!DOCTYPE html>")
-    with pytest.raises(ModelError, match="does not say which localizer"):
+    with pytest.raises(ModelError, match="is a web page, not weights"):
         localized(videos, checkpoint=str(tmp_path / "x.pth"))
+    torch.save({"a": torch.zeros(2)}, tmp_path / "y.pth")
+    with pytest.raises(ModelError, match="does not say which localizer"):
+        localized(videos, checkpoint=str(tmp_path / "y.pth"))
     with pytest.raises(ModelError, match="is a web page, not weights"):
         vidact.load_model("slowfast-r50-8x8", checkpoint=str(tmp_path / "x.pth"))
     extract(videos, tmp_path / "features", checkpoint=checkpoint)  # those the localizer reads

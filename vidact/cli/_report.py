@@ -24,23 +24,23 @@ NAMED = 10
 """Videos, skipped paths or labels named one by one; the others are counted."""
 
 
-def nothing_found(paths: Sequence[str], prepared: Prepared | None) -> UsageError:
+def nothing_found(paths: Sequence[str], found: Found | None, features: str | None) -> UsageError:
     """The error for lists without an entry, inputs without a single video, or inputs of which none exists."""
     looked = ", ".join(repr(path) for path in paths[:NAMED])
-    if prepared is None and not paths:
+    if found is None and not paths:
         return UsageError(
             "no videos were named", hint="name videos or directories, or a folder of features with --features DIR"
         )
-    if prepared is None:
+    if found is None:
         return UsageError(f"nothing is listed in {looked}", hint="--allow-empty makes an empty list no error")
-    if prepared.found.videos and not paths:
+    if found.videos and not paths:
         return UsageError(
-            f"the features {prepared.settings.features!r} lists are gone, such as {prepared.found.videos[0].path!r}",
+            f"the features {features!r} lists are gone, such as {found.videos[0].path!r}",
             hint="make them again with the `vidact features` command that wrote the folder",
         )
-    if prepared.found.videos:
+    if found.videos:
         return UsageError(f"no such file or directory: {looked}", hint="check the name, and that its disk is mounted")
-    why = "; ".join(f"{path}: {reason}" for path, reason in prepared.found.skipped[:3])
+    why = "; ".join(f"{path}: {reason}" for path, reason in found.skipped[:3])
     return UsageError(
         f"no video in {looked}" + (f" ({why})" if why else ""),
         hint="name videos, or directories with files such as .mp4, .mkv or .mov; --allow-empty makes this no error",

@@ -22,11 +22,13 @@ from vidact.cli import _errors, _report
 from vidact.cli._download import with_weights
 from vidact.cli._output import Output
 from vidact.cli._progress import Progress
+from vidact.errors import MissingWeights
 
 if TYPE_CHECKING:
     from vidact.engine.request import Request
     from vidact.engine.run import Prepared
     from vidact.records import Outcome
+    from vidact.video.find import Found
 
 
 def work(command: str, given: Mapping[str, Any], then: Callable[[], None] = lambda: None) -> None:
@@ -57,10 +59,10 @@ def work(command: str, given: Mapping[str, Any], then: Callable[[], None] = lamb
 def _work(out: Output, request: Request, stop: Stop, paths: Sequence[str], *, dry_run: bool, allow_empty: bool) -> int:
     """Find out what there is to do, then say it or do it. Returns the exit code."""
     asked = request.inputs or request.listed or request.features
-    prepared = _prepare(out, request, dry_run) if asked else None
-    if prepared is None or _nothing(prepared, bool(request.listed)):
+    prepared = _prepare(out, request, paths, dry_run=dry_run, allow_empty=allow_empty) if asked else None
+    if prepared is None or _nothing(prepared.found, bool(request.listed)):
         if not allow_empty:
-            raise _report.nothing_found(paths, prepared)
+            raise _report.nothing_found(paths, prepared.found if prepared else None, request.features)
         out.note("No video was found.")
         return _errors.DONE
     if dry_run:
@@ -76,10 +78,21 @@ def _work(out: Output, request: Request, stop: Stop, paths: Sequence[str], *, dr
         return stop.code()
 
 
-def _prepare(out: Output, request: Request, dry_run: bool) -> Prepared:
+def _prepare(out: Output, request: Request, paths: Sequence[str], *, dry_run: bool, allow_empty: bool) -> Prepared:
     from vidact.engine.run import prepare
 
-    return prepare(request) if dry_run else with_weights(out, lambda: prepare(request))
+    try:
+        return prepare(request)
+    except MissingWeights:
+        if dry_run:
+            raise
+    if (request.inputs or request.listed) and not allow_empty:  # no download for nothing
+        from vidact.video.find import find
+
+        found = find(request.inputs, root=request.root, listed=request.listed)
+        if _nothing(found, bool(request.listed)):
+            raise _report.nothing_found(paths, found, request.features)
+    return with_weights(out, lambda: prepare(request))
 
 
 def _inputs(paths: Sequence[str]) -> tuple[list[str], list[str | bytes]]:
@@ -98,13 +111,13 @@ def _inputs(paths: Sequence[str]) -> tuple[list[str], list[str | bytes]]:
     return inputs, listed
 
 
-def _nothing(prepared: Prepared, listed: bool) -> bool:
+def _nothing(found: Found, listed: bool) -> bool:
     """Whether there is nothing to work on: no video, or nothing of what was typed exists (a disk that is not mounted).
 
     Entries of a list have rows of their own even if none of them exists.
     """
-    found = prepared.found.videos
-    return not found or (not listed and all(video.error and video.error[0] == "NotFound" for video in found))
+    videos = found.videos
+    return not videos or (not listed and all(video.error and video.error[0] == "NotFound" for video in videos))
 
 
 class Stop:

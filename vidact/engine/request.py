@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from vidact.errors import ModelError, UsageError
-from vidact.models import cache, zoo
+from vidact.models import cache, weights, zoo
 from vidact.models.build import Chosen, describe, describe_localizer
-from vidact.models.weights import read_localizer_spec
+from vidact.models.labels import read_labels
 from vidact.models.zoo import localizers
 from vidact.records import Contract, LocalizerSpec, Spec, VideoFacts
 from vidact.store.feature_files import FeatureFolder, open_features
@@ -103,6 +103,7 @@ def choose(request: Request, frozen: Mapping[str, Any]) -> Choice:
 
     Raises ModelError or UsageError.
     """
+    _check_files(request)
     model = request.model
     if model is None and request.checkpoint is None and frozen.get("model"):
         known = localizers.SPECS if request.command == "localize" else zoo.ENTRIES
@@ -115,6 +116,14 @@ def choose(request: Request, frozen: Mapping[str, Any]) -> Choice:
     chosen = describe(model, _checkpoint(request), request.labels)
     _check_views(request, chosen.spec)
     return Choice(chosen)
+
+
+def _check_files(request: Request) -> None:
+    """Look at every file the user gives before any weights are asked for: a download is no use if these are no good."""
+    for file in ([request.checkpoint] if request.checkpoint is not None else []) + [*_parts(request).values()]:
+        weights.check(file)
+    if request.labels is not None:
+        read_labels(request.labels)
 
 
 def _extractor(request: Request, model: str | None) -> Choice:
@@ -136,15 +145,14 @@ def _extractor(request: Request, model: str | None) -> Choice:
 
 
 def _holds_localizer(checkpoint: str | None) -> bool:
-    return checkpoint is not None and read_localizer_spec(checkpoint) is not None
+    return checkpoint is not None and weights.read_localizer_spec(checkpoint) is not None
 
 
 def _localizer(request: Request, model: str | None) -> Choice:
+    folder = open_features(request.features) if request.features is not None else None
     chosen = describe_localizer(model, request.checkpoint, request.labels)
     wanted = chosen.spec.contract
-    folder = None
-    if request.features is not None:
-        folder = open_features(request.features)
+    if folder is not None:
         what = f"the features in {request.features!r}"
         refuse(folder.contract, wanted, what, chosen.spec.name, request.checkpoint)
         if not (request.inputs or request.listed):

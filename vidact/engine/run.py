@@ -25,7 +25,7 @@ from vidact.engine.worker import Task
 from vidact.models.weights import spec_to_json
 from vidact.records import Outcome, RunSettings, Spec, Video
 from vidact.store import manifest
-from vidact.store.features import check_writable
+from vidact.store.features import check_writable, tidy
 from vidact.tasks.classify import Classify, pictures_of, protocol_of
 from vidact.tasks.features import ExtractFeatures
 from vidact.tasks.localize import Localize
@@ -236,6 +236,7 @@ def execute(
     todo = remaining(prepared.found.videos, sink.committed(), retry_failed=again, limit=limit, lost=prepared.lost)
     if todo.videos and (settings.command == "features" or settings.save_features):
         check_writable(settings.cache)
+        tidy(settings.cache)
     sink.withdraw(todo.withdrawn)
     if not todo.videos:
         return

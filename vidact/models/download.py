@@ -72,8 +72,7 @@ def download(wanted: Wanted, progress: Progress = lambda here, total: None, *, w
     """
     target = wanted.target
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with _alone(target.parent / ".lock"):
+        with _alone(target.parent):
             if target.exists():
                 return target
             told = []
@@ -94,20 +93,45 @@ def download(wanted: Wanted, progress: Progress = lambda here, total: None, *, w
 
 
 @contextlib.contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the kernel drops when its holder dies; the file stays."""
-    import fcntl
-
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+def _alone(folder: Path) -> Iterator[None]:
+    """Make the folder and hold its lock, which the kernel drops when its holder dies. A folder with nothing else in it
+    goes with the lock: nothing came."""
+    lock = folder / ".lock"
+    handle = _locked(lock)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
+        with contextlib.suppress(OSError):
+            if os.listdir(folder) == [lock.name]:
+                lock.unlink()
+                folder.rmdir()
         os.close(handle)
+
+
+def _locked(path: Path) -> int:
+    """Make the folder and the lock file, and lock it; anew when its last holder removed it meanwhile."""
+    import fcntl
+
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if path.exists() and os.path.samestat(os.fstat(handle), path.stat()):
+                return handle
+            os.close(handle)
 
 
 def _from(url: str, wanted: Wanted, progress: Progress, wait: float) -> Path:
     part = _Part(wanted.target)
+    try:
+        return _whole(url, wanted, part, progress, wait)
+    finally:
+        if not part.path.exists():
+            part.drop()  # a note on nothing
+
+
+def _whole(url: str, wanted: Wanted, part: _Part, progress: Progress, wait: float) -> Path:
     for attempt in range(TRIES):
         if attempt:
             time.sleep(wait * 2 ** (attempt - 1))

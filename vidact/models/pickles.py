@@ -71,6 +71,24 @@ def read(path: str) -> Any:
         ) from error
 
 
+def check(path: str) -> None:
+    """ModelError for a file that is no pickle and no archive of torch's, without torch; OSError when unreadable."""
+    _refuse_other_files(path)
+    with open(path, "rb") as file:
+        if zipfile.is_zipfile(file):
+            return
+        file.seek(0)
+        try:
+            whole = file.read(4) != b"PK\x03\x04" and not file.seek(0) and bool(list(_few(file)))
+        except ValueError:
+            whole = False
+    if not whole:
+        raise ModelError(
+            f"{path!r} is not a whole checkpoint: it is neither an archive nor a pickle torch can read",
+            hint="copy or download it again, and compare its size with the original's",
+        )
+
+
 def _refuse_other_files(path: str) -> None:
     """ModelError for what a download often leaves instead of weights, where torch has only riddles to say."""
     with open(path, "rb") as file:

@@ -87,6 +87,30 @@ def _header(path: str | os.PathLike[str]) -> dict[str, Any]:
         ) from error
 
 
+def check(path: str | os.PathLike[str]) -> None:
+    """ModelError for a file that cannot be weights: missing, cut short, a web page, neither pickle nor safetensors.
+
+    Reads its beginning and its table of contents, and never imports torch; whether its tensors fit shows later.
+    """
+    try:
+        if not os.fspath(path).endswith(".safetensors"):
+            pickles.check(os.fspath(path))
+            return
+        size = os.path.getsize(path)
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    offsets = [entry.get("data_offsets") for entry in _header(path).values() if isinstance(entry, dict)]
+    ends = [pair[-1] for pair in offsets if isinstance(pair, list) and pair]
+    with open(path, "rb") as file:
+        begin = 8 + struct.unpack("<Q", file.read(8))[0]
+    missing = begin + max((end for end in ends if isinstance(end, int)), default=0) - size
+    if missing > 0:
+        raise ModelError(
+            f"{os.fspath(path)!r} is not a whole safetensors file: at least {missing} bytes are missing",
+            hint="copy or download it again, and compare its size with the original's",
+        )
+
+
 def key_names(path: str | os.PathLike[str]) -> frozenset[str]:
     """Every string in a checkpoint's table of contents, its keys among them, without loading it or importing torch.
 

@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import shutil
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
@@ -75,6 +76,22 @@ def remove_temporary(folder: str) -> None:
         for name in os.listdir(folder):
             if TEMPORARY.fullmatch(name):
                 remove(os.path.join(folder, name))
+
+
+def remove_stale(folder: str, name: re.Pattern[str], seconds: float) -> int:
+    """Delete temporary files called like ``name`` in ``folder`` that nobody has written to for so long; how many.
+
+    Other writers may be at work there, also on other machines: only age tells what a killed one left. Files that
+    cannot be deleted stay.
+    """
+    gone, now = 0, time.time()
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            with suppress(OSError):
+                if name.fullmatch(entry.name) and now - entry.stat(follow_symlinks=False).st_mtime > seconds:
+                    os.unlink(entry.path)
+                    gone += 1
+    return gone
 
 
 def make_folder(path: str) -> None:

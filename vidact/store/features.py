@@ -11,9 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shlex
 import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +23,7 @@ import numpy as np
 
 from vidact.errors import RunError, UsageError
 from vidact.records import Contract, Video, VideoFacts
-from vidact.store.atomic import make_folder, replacing
+from vidact.store.atomic import make_folder, remove_stale, replacing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
 SUFFIX = ".safetensors"
 _KEY = "vidact-features"
 _HEADER_LIMIT = 1 << 20
+_CONTRACT, _SHELF = re.compile(r"[0-9a-f]{16}"), re.compile(r"[0-9a-f]{2}")
+_TEMPORARY = re.compile(r"\.[0-9a-f]{40}\.[0-9a-f]{16}\.tmp")
+STALE = 3600.0
+"""Seconds after which an entry that is half written, and that nobody goes on writing, is a killed run's."""
 _ROWS = 4096  # written at a time
 _HASH = len("sha256:") + 12
 _OTHER_CACHE = "make room there or choose another folder with --cache, then run the same command again"
@@ -161,6 +167,21 @@ def check_writable(folder: str) -> None:
         raise RunError(error.message, hint=_OTHER_CACHE) from error
     if not os.access(folder, os.W_OK | os.X_OK):
         raise RunError(f"features cannot be kept in {folder!r}: it is read-only", hint=_OTHER_CACHE)
+
+
+def tidy(folder: str) -> int:
+    """Delete half entries that killed runs left below ``folder``, of every contract; how many there were."""
+    return sum(
+        remove_stale(shelf, _TEMPORARY, STALE)
+        for contract in _folders(folder, _CONTRACT)
+        for shelf in _folders(contract, _SHELF)
+    )
+
+
+def _folders(folder: str, name: re.Pattern[str]) -> list[str]:
+    with suppress(OSError), os.scandir(folder) as entries:
+        return [entry.path for entry in entries if name.fullmatch(entry.name)]
+    return []
 
 
 def write_entry(path: str, features: Features, contract: Contract, video: Video) -> None:
