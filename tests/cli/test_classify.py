@@ -32,7 +32,9 @@ def scored(monkeypatch: pytest.MonkeyPatch) -> list[engine.Prepared]:
     """Instead of decoding, every video gets two clips; one whose name holds ``bad`` fails. What was asked is kept."""
     asked: list[engine.Prepared] = []
 
-    def execute(prepared: engine.Prepared, sink: Any, *, stop: Callable[[], bool], progress: Any) -> Iterator[Outcome]:
+    def execute(
+        prepared: engine.Prepared, sink: Any, *, stop: Callable[[], bool], progress: Any, stage: Any
+    ) -> Iterator[Outcome]:
         asked.append(prepared)
         sink.withdraw(prepared.todo.withdrawn)
         for video in prepared.todo.videos:

@@ -20,7 +20,7 @@ from cli.runs import make_run, outcome
 
 from vidact.store.reader import Reader
 
-TESTS = str(Path(__file__).resolve().parents[1])
+HERE = os.pathsep.join(str(Path(__file__).resolve().parents[up]) for up in (1, 2))  # the tests, and this vidact
 
 # The engine's stand-in: two clips for every video, one video every PACE seconds.
 SLOW = """
@@ -32,7 +32,8 @@ from cli.runs import outcome
 pace, progress_line.MINUTE, progress_line.TICK = (float(number) for number in sys.argv[1:4])
 del sys.argv[1:4]
 
-def execute(prepared, sink, *, stop, progress):
+def execute(prepared, sink, *, stop, progress, stage):
+    stage("loading the model")
     for video in prepared.todo.videos:
         time.sleep(pace)
         if stop():
@@ -52,7 +53,7 @@ def environment(**more: str) -> dict[str, str]:
     kept = {
         name: value for name, value in os.environ.items() if not name.startswith(("VIDACT_", "NO_COLOR", "COLUMNS"))
     }
-    return {**kept, "PYTHONPATH": TESTS, "TERM": "xterm-256color", **more}
+    return {**kept, "PYTHONPATH": HERE, "TERM": "xterm-256color", **more}
 
 
 def slow(pace: float, minute: float, tick: float, *arguments: object) -> list[str]:
@@ -86,6 +87,7 @@ def test_the_live_line(checkpoint: Path, videos: Path, tmp_path: Path, width: in
     live = [line for line in re.split(r"[\r\n]", screen) if re.match(r"\d/3 videos", line)]
     assert any("clips/s" in line for line in live)
     assert max(map(len, live)) < width
+    assert any(re.search(r"^0/3 videos.* loading the model, 0 s *$", line) for line in live), live
     if width == 100:
         assert re.search(r"2/3 videos \|.*\| [\d.]+ clips/s, [\d.]+x real time, 0 failed, \d+:\d\d left", screen)
     assert "3 of 3 videos done" in screen
@@ -97,6 +99,7 @@ def test_without_a_terminal_a_plain_line_now_and_then(checkpoint: Path, videos: 
     done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True)
     lines = [line for line in done.stderr.splitlines() if "/3 videos, " in line]
     assert len(lines) >= 2
+    assert "0/3 videos, loading the model, 0 s" in lines
     form = r"2/3 videos, [\d.]+ clips/s, [\d.]+x real time, 0 failed, \d+:\d\d left"
     assert any(re.fullmatch(form, line) for line in lines), lines
     assert all(line.isprintable() for line in (done.stdout + done.stderr).replace("\t", "").split("\n"))

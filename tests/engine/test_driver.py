@@ -194,6 +194,14 @@ def test_progress_counts_whole_clips(tmp_path: Path) -> None:
     assert sum(clips for clips, _ in heard) == 40 and sum(seconds for _, seconds in heard) == pytest.approx(40)
 
 
+def test_what_is_waited_for_is_told_in_its_order(tmp_path: Path) -> None:
+    heard: list[str] = []
+    files = videos(tmp_path, ["a.rows4.txt"])
+    pool = LocalPool(Load(FakeTask(), SPLIT, 8))
+    run(pool, files, stage=heard.append, progress=lambda clips, seconds: heard.append("clips"))
+    assert heard[:3] == ["loading the model", "reading the first video", "clips"]
+
+
 def test_stop_drops_what_is_not_begun(tmp_path: Path) -> None:
     files = videos(tmp_path, [f"{n:03}.rows3.txt" for n in range(400)])
     done: list[Outcome] = []

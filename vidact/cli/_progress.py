@@ -32,7 +32,7 @@ class Progress:
     """
 
     def __init__(self, out: Output, videos: Sequence[Video], noun: str = "clips") -> None:
-        self.phase = "starting"
+        self.stopping = False
         self._noun = noun
         self._out = out
         self._total = len(videos)
@@ -40,7 +40,8 @@ class Progress:
         self.videos = self.failed = 0
         self._clips = self._read = self._partial = 0
         self._seconds = 0.0
-        self._began = self._spoke = time.monotonic()
+        self._began = self._spoke = self._since = time.monotonic()
+        self._waiting = "starting"
         self._first: float | None = None
         self._bar: Any = None
         self._ended = threading.Event()
@@ -60,11 +61,15 @@ class Progress:
         if self._bar is not None:
             self._bar.close()
 
+    def stage(self, waiting: str) -> None:
+        """What the run waits for before its first clip or video, such as ``loading the model``."""
+        if waiting != self._waiting:
+            self._waiting, self._since = waiting, time.monotonic()
+
     def clips(self, clips: int, seconds: float) -> None:
         """So many clips were scored, which stand for so many seconds of video."""
         if self._first is None:
             self._first = time.monotonic()
-            self.phase = "" if self.phase == "starting" else self.phase
         self._clips += clips
         self._seconds += seconds
 
@@ -92,7 +97,10 @@ class Progress:
 
     def _rates(self) -> str:
         elapsed = max(time.monotonic() - (self._first or self._began), 1e-3)
-        parts = [self.phase] if self.phase else []
+        parts = ["stopping (once more: at once)"] if self.stopping else []
+        begun = self._first is not None or self.videos > 0
+        if not begun:
+            return ", ".join([*parts, f"{self._waiting}, {time.monotonic() - self._since:.0f} s"])
         if self._clips:
             parts.append(f"{self._clips / elapsed:.1f} {self._noun}/s")
             parts.append(f"{self._seconds / elapsed:.1f}x real time")

@@ -161,7 +161,7 @@ class Stop:
             return
         self.signal = number
         if self.progress is not None:
-            self.progress.phase = "stopping (once more: at once)"
+            self.progress.stopping = True
 
 
 def _run(out: Output, request: Request, prepared: Prepared, stop: Stop) -> int:
@@ -196,7 +196,7 @@ def _run(out: Output, request: Request, prepared: Prepared, stop: Stop) -> int:
 def _execute(out: Output, prepared: Prepared, sink: Any, progress: Progress, stop: Stop) -> None:
     from vidact.engine.run import execute
 
-    outcomes = execute(prepared, sink, stop=stop, progress=progress.clips)
+    outcomes = execute(prepared, sink, stop=stop, progress=progress.clips, stage=progress.stage)
     with contextlib.closing(cast("Generator[Outcome]", outcomes)):
         for outcome in outcomes:
             progress.video(outcome)

@@ -38,14 +38,15 @@ def drive(
     attempts: Mapping[str, int] | None = None,
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, float], None] = lambda clips, seconds: None,
+    stage: Callable[[str], None] = lambda waiting: None,
     deadline: float = DEADLINE,
 ) -> Iterator[Outcome]:
     """Decode and score ``videos``, in no particular order; one Outcome each.
 
     ``attempts``: how often a video was tried before. ``stop`` is asked at least every second; once it is True, what is
-    on its way gets a few seconds to end. ``progress`` hears of clips scored and the seconds of video they stand for.
-    ``deadline``: seconds after which a silent decoder is killed. Raises ModelError or RunError when the run cannot
-    go on.
+    on its way gets a few seconds to end. ``progress`` hears of clips scored and the seconds of video they stand for;
+    ``stage`` of what is waited for before the first of them. ``deadline``: seconds after which a silent decoder is
+    killed. Raises ModelError or RunError when the run cannot go on.
     """
     tried = attempts or {}
     usable = []
@@ -56,7 +57,7 @@ def drive(
             kind, message = video.error
             yield Entry(video, tried.get(video.video, 0) + 1).outcome(Failure(kind, message, "find"))
     if usable:
-        yield from _Driver(pool, usable, tried, stop, progress, deadline).run()
+        yield from _Driver(pool, usable, tried, stop, progress, stage, deadline).run()
 
 
 class _Driver:
@@ -67,9 +68,10 @@ class _Driver:
         attempts: Mapping[str, int],
         stop: Callable[[], bool],
         progress: Callable[[int, float], None],
+        stage: Callable[[str], None],
         deadline: float,
     ) -> None:
-        self._load, self._stop, self._deadline = pool.load, stop, deadline
+        self._load, self._stop, self._stage, self._deadline = pool.load, stop, stage, deadline
         self._finisher: Kind = "scorer" if pool.load.task.finisher == "scorer" else "decoder"
         self._deaths = Deaths()
         self._crew = Crew(pool)
@@ -86,6 +88,7 @@ class _Driver:
             self._crew.start("scorer")
         for _ in range(min(self._load.split.decoders, self._videos)):
             self._crew.start("decoder")
+        self._stage("loading the model")
         while True:
             self._grow()
             self._feed()
@@ -183,6 +186,8 @@ class _Driver:
             hand.worker.pid = value
         elif value is not None:
             raise fatal(value)
+        else:
+            self._stage("reading the first video")
         hand.ready = True
         self._deaths.started()
 

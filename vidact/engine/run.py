@@ -226,10 +226,11 @@ def execute(
     *,
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, float], None] = lambda clips, seconds: None,
+    stage: Callable[[str], None] = lambda waiting: None,
 ) -> Iterator[Outcome]:
     """Do what is left, give every outcome to ``sink`` and yield it. With nothing left, starts nothing.
 
-    ``stop`` and ``progress`` as in ``drive``; the sink is also given the chance to commit while nothing happens.
+    ``stop``, ``progress`` and ``stage`` as in ``drive``; the sink also gets to commit while nothing happens.
     """
     settings = prepared.settings
     again, limit = settings.retry_failed, settings.limit
@@ -245,9 +246,11 @@ def execute(
         sink.tick()
         return stop()
 
+    if settings.workers != 0:
+        stage(f"joining the Ray cluster {settings.address}" if settings.address else "starting Ray")
     load = Load(_task(prepared), prepared.split, settings.batch_size)
     with LocalPool(load) if settings.workers == 0 else RayPool(load, address=settings.address) as pool:
-        for outcome in drive(pool, todo.videos, attempts=todo.attempts, stop=asked, progress=progress):
+        for outcome in drive(pool, todo.videos, attempts=todo.attempts, stop=asked, progress=progress, stage=stage):
             sink.add(outcome)
             yield outcome
 
