@@ -71,6 +71,30 @@ def test_a_video_from_elsewhere_joins_a_run_and_is_told_so(
     assert Reader(str(tmp_path / "vidact-out")).videos().num_rows == 4
 
 
+def test_inputs_without_a_common_folder_keep_their_paths_and_it_is_said(
+    vidact: Vidact, videos: Path, checkpoint: Path, scored: list[Any], tmp_path: Path
+) -> None:
+    both = ("classify", videos, "/dev/null", "--checkpoint", checkpoint)
+    told = "4 videos without a common folder, named by their whole paths"
+    assert f"videos\t{told}\n" in vidact(*both, "--dry-run").out
+    assert f"{told}: 4 to do\n" in vidact(*both).err
+    assert str(videos / "a.mp4") in Reader("vidact-out").videos().column("video").to_pylist()
+    again = vidact("classify", videos / "a.mp4", "--checkpoint", checkpoint)
+    assert "1 video without a common folder, named by their whole paths: 1 done\n" in again.err
+    assert "root\tnone in common: videos are named by their whole paths\n" in vidact("status", "vidact-out").out
+
+
+def test_a_dry_run_of_features_says_what_the_cache_has(
+    vidact: Vidact, videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIDACT_CACHE", str(tmp_path / "cache"))
+    for command, table in (("localize", "segments"), ("features", "features")):
+        said = vidact(command, videos, "--dry-run").out
+        assert f"cache\t{tmp_path / 'cache' / 'features'}, with those of 0 of the 3 to do\n" in said
+        assert f"tables videos and {table}), a new run\n" in said
+    assert not (tmp_path / "cache").exists()
+
+
 def tree(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() if path.is_file() else b"" for path in sorted(folder.rglob("*"))}
 
@@ -124,14 +148,16 @@ def test_dry_run_makes_nothing(
     before = tree(tmp_path)
     done = classify("--dry-run", "--log-file", "log.txt")
     assert (done.code, scored, tree(tmp_path)) == (0, [], before)
-    assert "3 new, 0 changed, 0 again" in done.out
+    assert "Dry run: nothing was started and nothing written.\n" in done.out
+    assert "to do\t3 videos (0.00 MB): 3 new\n" in done.out and "done already\tnone\n" in done.out
+    assert "would write\tto vidact-out (parquet, tables videos and predictions), a new run\n" in done.out
     assert "to do: b.mkv" in done.out
     classify()
     before = tree(tmp_path)
     done = classify("--dry-run")
     assert (done.code, tree(tmp_path)) == (0, before)
-    assert "done\t3\n" in done.out
-    assert "goes on with the run there" in done.out
+    assert "done already\t3, left as they are\n" in done.out and "to do\tnothing\n" in done.out
+    assert "going on with the run there" in done.out
     assert classify("--dry-run", "--top-k", 3).code == 4
 
 

@@ -115,6 +115,15 @@ def test_the_root_is_the_directory_or_the_common_parent(tmp_path: Path) -> None:
     assert names(moved.videos) == [str(one), "2.mp4"]
 
 
+def test_inputs_that_share_no_folder_keep_their_whole_paths(tmp_path: Path) -> None:
+    one = touch(tmp_path / "a" / "1.mp4")
+    found = find([str(one), "/dev/null"])
+    assert (found.root, names(found.videos)) == ("", sorted(["/dev/null", str(one)]))
+    assert names(find([str(tmp_path)], root="").videos) == [str(one)], "a rerun with less names it the same"
+    assert names(find([str(one)], root="/").videos) == [str(one)[1:]], "a run of old, or asked for"
+    assert find(["/dev/null"]).root == "/dev"
+
+
 def test_one_path_is_one_row_however_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path / "a" / "1.mp4")
     monkeypatch.chdir(tmp_path)

@@ -227,7 +227,10 @@ Format = Annotated[Literal["parquet", "jsonl"], _output("--format", help="Format
 Root = Annotated[
     str | None,
     _output(
-        "--root", metavar="DIR", help="Name videos relative to this directory.", show_default="what all inputs share"
+        "--root",
+        metavar="DIR",
+        help="Name videos relative to this directory.",
+        show_default="the one all inputs share; without one, whole paths",
     ),
 ]
 Overwrite = Annotated[

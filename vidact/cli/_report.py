@@ -15,6 +15,7 @@ from vidact.cli._progress import Progress
 from vidact.errors import UsageError
 
 if TYPE_CHECKING:
+    from vidact.engine.plan import Todo
     from vidact.engine.request import Request
     from vidact.engine.run import Prepared
     from vidact.records import Outcome, RunSettings, Spec
@@ -52,10 +53,8 @@ def begin(out: Output, request: Request, prepared: Prepared) -> None:
     todo, found = prepared.todo, prepared.found
     for line in _about(request, prepared):
         out.note(line)
-    outside = sum(os.path.isabs(video.video) for video in found.videos)
-    where = " outside" if outside == len(found.videos) else f", {outside} of them outside" if outside else " in"
-    out.note(f"{counted(len(found.videos), 'video')}{where} {found.root}: {_counts(prepared)}")
-    strange = sum(os.path.isabs(video.video) for video in todo.videos)
+    out.note(f"{_found(found)}: {_counts(prepared)}")
+    strange = sum(os.path.isabs(video.video) for video in todo.videos) if found.root else 0
     if prepared.resumed and strange:
         added = "this one is" if strange == 1 else "these are"
         out.note(f"{request.out} holds a run of {found.root}; {added} added to it (-o names another folder).")
@@ -81,27 +80,43 @@ def _about(request: Request, prepared: Prepared) -> Iterator[str]:
 
 def plan(out: Output, request: Request, prepared: Prepared) -> None:
     """What would be done."""
-    settings, todo, found = prepared.settings, prepared.todo, prepared.found
-    size = sum(video.size or 0 for video in todo.videos)
-    out.heading("Dry run: nothing is started, nothing is written.")
+    todo, found = prepared.todo, prepared.found
+    out.heading("Dry run: nothing was started and nothing written.")
+    limited = f"{todo.left}, left for later by --limit" if todo.left else ""
     rows = [
-        ("videos", f"{len(found.videos)} in {found.root}"),
-        (
-            "to do",
-            f"{len(todo.videos)} ({_gigabytes(size)}): {todo.new} new, {todo.changed} changed, {todo.retried} again",
-        ),
-        ("done", str(todo.done)),
-        ("failed before", f"{todo.failed} (tried again with --retry-failed)" if todo.failed else "0"),
-        ("left by --limit", str(todo.left) if todo.left else ""),
+        ("videos", _found(found)),
+        ("done already", f"{todo.done}, left as they are" if todo.done else "none"),
+        ("failed before", f"{todo.failed}, left as they are (--retry-failed tries them again)" if todo.failed else ""),
+        ("to do", _to_do(todo)),
+        ("not now", limited),
         ("model", _model(prepared)),
-        ("checkpoint", settings.checkpoint),
+        ("checkpoint", prepared.settings.checkpoint),
         *_meaning(prepared),
-        ("engine", _engine(prepared)),
-        ("output", _where(request, prepared)),
+        ("would start", _engine(prepared)),
+        ("would write", _where(request, prepared)),
     ]
     out.table(("", "what"), [row for row in rows if row[1]], fold=("what",))
     for line in [*_skipped(found), *_named([video.video for video in todo.videos], "to do: {}")]:
         out.text(line)
+
+
+def _found(found: Found) -> str:
+    """How many videos there are, and what their names count from."""
+    number = counted(len(found.videos), "video")
+    if not found.root:
+        return f"{number} without a common folder, named by their whole paths"
+    outside = sum(os.path.isabs(video.video) for video in found.videos)
+    where = " outside" if outside == len(found.videos) else f", {outside} of them outside" if outside else " in"
+    return f"{number}{where} {found.root}"
+
+
+def _to_do(todo: Todo) -> str:
+    if not todo.videos:
+        return "nothing"
+    size = sum(video.size or 0 for video in todo.videos)
+    kinds = ((todo.new, "new"), (todo.changed, "changed since"), (todo.retried, "failed before"))
+    told = ", ".join(f"{number} {word}" for number, word in kinds if number)
+    return f"{counted(len(todo.videos), 'video')} ({_gigabytes(size)}): {told}"
 
 
 def outcome(outcome: Outcome) -> str:
@@ -202,11 +217,14 @@ def _model(prepared: Prepared) -> str:
 
 def _meaning(prepared: Prepared) -> list[tuple[str, str]]:
     """What is made of each video."""
-    from vidact.store.features import shown
+    from vidact.store.features import FeatureCache, shown
 
     settings, spec, contract = prepared.settings, prepared.choice.spec, prepared.choice.contract
     if contract is not None:
-        rows = [("features", shown(contract)), ("cache", settings.cache)]
+        cache, videos = FeatureCache(settings.cache, contract), prepared.todo.videos
+        there = sum(map(cache.has, videos))
+        kept = f"{settings.cache}, with those of {there} of the {len(videos)} to do" if videos else settings.cache
+        rows = [("features", shown(contract)), ("features from", settings.features), ("cache", kept)]
         if settings.command == "localize":
             nms = {None: "as the weights were evaluated", "soft": "soft", "hard": "hard", "none": "none"}[settings.nms]
             most = f"{settings.max_segments} a video" if settings.max_segments else "as many as the weights give"
@@ -233,18 +251,21 @@ def _clip(settings: RunSettings, spec: Spec) -> str:
 def _engine(prepared: Prepared) -> str:
     settings = prepared.settings
     if settings.workers == 0:
-        how = "everything in this process"
+        how = "nothing besides this process"
     else:
         ray = f"the Ray cluster {settings.address}" if settings.address else "a private Ray"
-        how = f"{settings.workers} model and {settings.decoders} decode processes, {ray}"
+        how = f"{settings.workers} model and {settings.decoders} decode processes of {ray}"
     return f"{how}; {settings.device}, {settings.dtype}, {settings.batch_size} clips a call; decoder {settings.decoder}"
 
 
 def _where(request: Request, prepared: Prepared) -> str:
     if request.out == "-":
         return "JSONL to standard output"
-    state = "goes on with the run there" if prepared.resumed else "a new run"
-    return f"{request.out} ({prepared.settings.format}): {state}"
+    names = {"classify": "predictions", "localize": "segments", "features": "features"}
+    kinds = f"{prepared.settings.format}, tables videos and {names[request.command]}"
+    if prepared.resumed:
+        return f"to {request.out} ({kinds}), going on with the run there"
+    return f"to {request.out} ({kinds}), a new run" + (" that replaces what is there" if request.overwrite else "")
 
 
 def _tables(out: Output, folder: str) -> None:

@@ -89,7 +89,7 @@ def _prepare(out: Output, request: Request, paths: Sequence[str], *, dry_run: bo
     if (request.inputs or request.listed) and not allow_empty:  # no download for nothing
         from vidact.video.find import find
 
-        found = find(request.inputs, root=request.root, listed=request.listed)
+        found = find(request.inputs, root=request.root or None, listed=request.listed)
         if _nothing(found, bool(request.listed)):
             raise _report.nothing_found(paths, found, request.features)
     return with_weights(out, lambda: prepare(request))

@@ -104,6 +104,8 @@ def _settings(settings: dict[str, Any], frozen: dict[str, Any]) -> list[tuple[st
     rows = []
     for name in [*FIRST, *(name for name in frozen if name not in FIRST)]:
         value = settings.get(name)
+        if name == "root" and value == "":
+            value = "none in common: videos are named by their whole paths"
         if value in (None, "", []) or name == "schema":
             continue
         if name == "contract":

@@ -41,7 +41,8 @@ _ESCAPE = re.compile(rb"\\(?:(\\)|x([0-9a-f]{2}))?")
 class Found:
     """The videos of a run, sorted by identity, and what was passed over.
 
-    ``root`` is the absolute directory identities are relative to. ``skipped`` holds (path, reason) for things met in
+    ``root`` is the absolute directory identities are relative to; empty where the inputs share none but ``/``, and
+    identities are absolute paths. ``skipped`` holds (path, reason) for things met in
     a search that look like videos or directories but cannot be used: unreadable directories, dangling links, FIFOs,
     patterns that match nothing. They are no rows; they are worth a word to the user.
     """
@@ -55,8 +56,9 @@ def find(inputs: Sequence[str], *, root: str | None = None, listed: Sequence[str
     """Find the videos of ``inputs`` (files, directories, patterns) and of ``listed`` (entries of list files).
 
     Whatever is named explicitly or listed gets a row, with ``error`` set if it is missing or no regular file; a
-    directory is searched when it is an input and is an error when it is listed. One path is one row, however often it
-    is named. Raises UsageError when there is nothing to look at, or an input is a URL.
+    directory is searched when it is an input and is an error when it is listed. ``root`` "" makes every name an
+    absolute path; None: the single directory given, or the common parent of everything given. One path is one row,
+    however often it is named. Raises UsageError when there is nothing to look at, or an input is a URL.
     """
     if not inputs and not listed:
         raise UsageError("No input was given.", hint="vidact classify DIRECTORY")
@@ -64,7 +66,7 @@ def find(inputs: Sequence[str], *, root: str | None = None, listed: Sequence[str
     named = [_absolute(path) for given in inputs for path in _expand(given, skipped)]
     entries = [_absolute(os.fsdecode(entry)) for entry in listed]
     directories = {path for path in named if os.path.isdir(path)}
-    base = _absolute(root) if root else _root(named, entries, directories)
+    base = _root(named, entries, directories) if root is None else root and _absolute(root)
 
     files: dict[str, os.stat_result | tuple[str, str]] = {}
     for path in named:
@@ -74,7 +76,7 @@ def find(inputs: Sequence[str], *, root: str | None = None, listed: Sequence[str
             files[path] = _look(path)
     for path in entries:
         files.setdefault(path, _look(path))
-    prefix = base if base.endswith(os.sep) else base + os.sep
+    prefix = os.path.join(base, "") if base else None
     videos = [_video(path, prefix, known) for path, known in files.items()]
     videos.sort(key=lambda video: video.video)
     return Found(base, videos, skipped)
@@ -137,9 +139,12 @@ def _absolute(path: str) -> str:
 
 
 def _root(named: Sequence[str], listed: Sequence[str], directories: set[str]) -> str:
-    """The single directory given, or the common parent of everything given."""
+    """The single directory given, or the common parent of everything given; empty where that is ``/`` alone."""
     parents = {path if path in directories else os.path.dirname(path) for path in (*named, *listed)}
-    return os.path.commonpath(parents) if parents else os.getcwd()
+    if not parents:
+        return os.getcwd()
+    common = os.path.commonpath(parents)
+    return "" if common == os.path.dirname(common) and common not in parents else common
 
 
 def _search(top: str, skipped: list[tuple[str, str]]) -> Iterator[tuple[str, os.stat_result | tuple[str, str]]]:
@@ -190,8 +195,8 @@ def _look(path: str) -> os.stat_result | tuple[str, str]:
     return "NotAFile", f"it is {_KINDS.get(stat.S_IFMT(found.st_mode), 'no regular file')}"
 
 
-def _video(path: str, prefix: str, known: os.stat_result | tuple[str, str]) -> Video:
-    name = path[len(prefix) :] if path.startswith(prefix) else path
+def _video(path: str, prefix: str | None, known: os.stat_result | tuple[str, str]) -> Video:
+    name = path[len(prefix) :] if prefix and path.startswith(prefix) else path
     if os.sep != "/":
         name = name.replace(os.sep, "/")
     if isinstance(known, os.stat_result):
