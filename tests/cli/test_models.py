@@ -36,7 +36,10 @@ def test_list_fits_a_narrow_terminal_and_never_breaks_a_name(monkeypatch: pytest
     lines = screen.getvalue().splitlines()
     assert max(map(len, lines)) <= width
     assert lines[0].split()[0] == "model" and lines[0].split()[-1] == "weights" and "licence" not in lines[0]
-    assert {line.split()[0] for line in lines if not line.startswith(" ")} == {"model", *NAMES}
+    assert [line.split()[0] for line in lines] == ["model", *BUNDLED, *(name for name in NAMES if name not in BUNDLED)]
+    list_models(task="localization")
+    lines = screen.getvalue().splitlines()[len(lines) :]
+    assert max(map(len, lines)) <= width and len(lines) == 1 + len(localizers.ENTRIES)
 
 
 def test_list_says_what_its_filters_leave(vidact: Vidact) -> None:

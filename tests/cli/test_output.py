@@ -95,6 +95,8 @@ def test_long_names_are_folded_but_never_cut(monkeypatch: pytest.MonkeyPatch) ->
         ("abcdefgh ij", ["abcdef", "gh ij"]),
         ("日本語日本", ["日本語", "日本"]),
         ("", [""]),
+        ("abc-de-f", ["abc-", "de-f"]),
+        ("a-bcdefghi", ["a-bcde", "fghi"]),
     ],
 )
 def test_folded(text: str, lines: list[str]) -> None:

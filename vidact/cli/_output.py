@@ -320,12 +320,23 @@ class Layout:
 
 
 def folded(text: str, width: int) -> list[str]:
-    """``text`` in lines of at most ``width`` columns, broken between words where it has any that are short enough."""
+    """``text`` in lines of at most ``width`` columns, broken between words, or at signs where a word is too long."""
     lines: list[str] = []
     for word in text.split(" "):
         joined = f"{lines[-1]} {word}" if lines else word
         if cell_len(joined) <= width:
             lines[-1:] = [joined]
         else:
-            lines += chop_cells(word, width)
+            lines += _cut(word, width)
     return lines
+
+
+def _cut(word: str, width: int) -> Iterator[str]:
+    """A word in pieces of at most ``width`` columns, cut behind a sign inside it unless that leaves a stub."""
+    while cell_len(word) > width:
+        piece = chop_cells(word, width)[0]
+        sign = max(piece.rfind(sign) for sign in "-./_:") + 1
+        piece = piece[:sign] if sign > len(piece) // 2 else piece
+        yield piece
+        word = word[len(piece) :]
+    yield word

@@ -72,12 +72,15 @@ def list_models(
     if json:
         out.json(_facts(entry, entry.spec) for entry in entries)
         return
+    less = ["licence", "size", "score", "clip"]
+    # Where recognisers are listed too, what they are like says more than what the few localizers read.
+    less.insert(4 if task == "localization" else 0, "reads features of")
     out.table(
-        ("model", "family", "labels", "clip", "size", "score", "licence", "weights"),
+        ("model", "family", "labels", "reads features of", "clip", "size", "score", "licence", "weights"),
         map(_row, entries),
         right=("clip", "size", "score"),
-        fold=("labels", "licence"),
-        drop=("licence", "size", "score", "clip", "family"),
+        fold=("licence",),
+        drop=(*less, "family"),
     )
     if not entries:
         out.note(f"No model matches{'' if text is None else f' {text!r}'}. `vidact models list` alone lists all.")
@@ -90,7 +93,7 @@ def list_models(
 def _fits(entry: Weights[Any], text: str | None, family: str | None, classes: str | None) -> bool:
     """Whether a model passes the filters; capitals and signs between words do not matter."""
     weights = entry.spec.name.partition(".")[2]
-    named = (entry.spec.name, entry.family, _labels(entry), entry.spec.licence)
+    named = (entry.spec.name, entry.family, _labels(entry), _reads(entry), entry.spec.licence)
     return (
         (text is None or any(_plain(text) in _plain(one) for one in named))
         and (family is None or _plain(family) == _plain(entry.family))
@@ -109,15 +112,18 @@ def _row(entry: Weights[Any]) -> tuple[str, ...]:
     clip = f"{spec.sampling.seconds:.2f} s" if isinstance(spec, Spec) else ""
     score = _percent(spec.published.top1) if isinstance(spec, Spec) and spec.published else ""
     size = _size(entry.size)
-    return (spec.name, entry.family, _labels(entry), clip, size, score, spec.licence or "unknown", cache.status(entry))
+    licence, state = spec.licence or "unknown", cache.status(entry)
+    return (spec.name, entry.family, _labels(entry), _reads(entry), clip, size, score, licence, state)
 
 
 def _labels(entry: Weights[Any]) -> str:
-    """The list of classes by its name, or how many there are; of a localizer, which features it reads."""
-    spec = entry.spec
-    if isinstance(spec, LocalizerSpec):
-        return f"{spec.classes} of {spec.contract.backbone}"
-    return entry.labels or str(spec.classes)
+    """The list of classes by its name, or how many there are."""
+    return entry.labels or str(entry.spec.classes)
+
+
+def _reads(entry: Weights[Any]) -> str:
+    """Which features a localizer reads."""
+    return entry.spec.contract.backbone if isinstance(entry.spec, LocalizerSpec) else ""
 
 
 def show_model(name: Name, all_labels: AllLabels = False, json: options.Json = False) -> None:
