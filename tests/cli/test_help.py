@@ -47,6 +47,43 @@ def test_help_names_every_option(command: str) -> None:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
+def test_help_at_80_columns_has_words_and_no_types(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 80)  # typer looks at the terminal once
+    said = CliRunner().invoke(app, [*command.split(), "--help"], env={"COLUMNS": "80"}).output
+    assert max(map(len, said.splitlines())) <= 80
+    for noise in (
+        "<bool>",
+        "<str>",
+        "<list",
+        "<int",
+        "<float",
+        "TEXT ",
+        "INTEGER",
+        "FLOAT",
+        "BOOLEAN",
+        "x>=",
+        "<=x",
+        "[[",
+    ):
+        assert noise not in said, noise
+    for option in options(command):
+        if not option.is_flag:
+            assert option.metavar, option.opts
+        for choice in getattr(option.type_descriptor, "choices", None) or ():
+            assert str(choice) in said, (option.opts, choice)
+
+
+def test_numbers_out_of_bounds_are_told_in_words(vidact: Vidact) -> None:
+    for arguments, told in (
+        (("classify", "x", "--top-k", "0"), "0 is not at least 1."),
+        (("train", "recognizer", "x", "--held-out", "0.95"), "0.95 is not at least 0.01 and at most 0.9."),
+        (("train", "recognizer", "x", "--held-out", "nan"), "nan is not at least 0.01 and at most 0.9."),
+    ):
+        done = vidact(*arguments)
+        assert done.code == 2 and told in done.err, done.err
+
+
+@pytest.mark.parametrize("command", COMMANDS)
 def test_the_variable_of_an_option_is_called_like_the_option(command: str) -> None:
     for option in options(command):
         if option.name != "help":

@@ -7,14 +7,33 @@ destroys, so it has none. The help names no variables: the rule is said once, be
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from vidact.cli import _parse as parse
 
-_option = partial(typer.Option, show_envvar=False)
+
+def option(
+    *names: str,
+    metavar: str = "",
+    min: float | None = None,
+    max: float | None = None,
+    callback: Callable[[Any], Any] | None = None,
+    **more: Any,
+) -> Any:
+    """One option. ``metavar`` stands for its value in the help and lists the choices; a switch has none.
+
+    ``min`` and ``max`` bound a number. (Typer's own range writes a formula into the help, and lets NaN through.)
+    """
+    bounded = min is not None or max is not None
+    check = parse.between(min, max) if bounded else callback
+    return typer.Option(*names, metavar=metavar, callback=check, show_envvar=False, **more)
+
+
+_option = option
 _model = partial(_option, rich_help_panel="Model")
 _output = partial(_option, rich_help_panel="Output")
 _clips = partial(_option, rich_help_panel="Clips and labels")
@@ -37,7 +56,7 @@ Inputs = Annotated[
 OptionalInputs = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[PATH]",
+        metavar="PATH",
         help="Videos, directories, patterns, lists of paths, or -; as `vidact classify` takes them. "
         "May be left out with --features.",
         show_default=False,
@@ -133,12 +152,14 @@ Export = Annotated[
     Literal["npy", "npz", "pt"] | None,
     _features(
         "--export",
+        metavar="npy|npz|pt",
         help="Write the features to OUT/export as well, one such file a video, with a manifest.json.",
         show_default=False,
     ),
 ]
 Layout = Annotated[
-    Literal["TC", "CT"], _features("--layout", help="Exported files hold (rows, dimension) or (dimension, rows).")
+    Literal["TC", "CT"],
+    _features("--layout", metavar="TC|CT", help="Exported files hold (rows, dimension) or (dimension, rows)."),
 ]
 
 # Segments
@@ -147,6 +168,7 @@ Nms = Annotated[
     Literal["soft", "hard", "none"] | None,
     _segments(
         "--nms",
+        metavar="soft|hard|none",
         help="How segments that overlap are thinned out.",
         show_default="as the weights were evaluated",
     ),
@@ -204,6 +226,7 @@ Protocol = Annotated[
     Literal["clips", "paper"],
     _clips(
         "--protocol",
+        metavar="clips|paper",
         help="clips: as the options above say; paper: the frames, crops and averaging the weights were published with.",
     ),
 ]
@@ -223,7 +246,9 @@ Threshold = Annotated[
 Output = Annotated[
     str, _output("--output", "-o", metavar="DIR", help="Folder to write to; - writes JSONL to standard output.")
 ]
-Format = Annotated[Literal["parquet", "jsonl"], _output("--format", help="Format of the tables.")]
+Format = Annotated[
+    Literal["parquet", "jsonl"], _output("--format", metavar="parquet|jsonl", help="Format of the tables.")
+]
 Root = Annotated[
     str | None,
     _output(
@@ -252,6 +277,7 @@ Device = Annotated[
     Literal["auto", "cpu", "cuda"],
     _machine(
         "--device",
+        metavar="auto|cpu|cuda",
         help="Where the model runs.",
         default_factory=parse.machine_wide("DEVICE", "auto"),
         show_default="VIDACT_DEVICE, else auto",
@@ -259,7 +285,12 @@ Device = Annotated[
 ]
 Dtype = Annotated[
     Literal["auto", "float32", "bfloat16", "float16"],
-    _machine("--dtype", help="Numbers the model computes with. auto: classify takes bfloat16 on a GPU; else float32."),
+    _machine(
+        "--dtype",
+        metavar="DTYPE",
+        help="Numbers the model computes with: auto, float32, bfloat16 or float16. auto: classify takes bfloat16 on a "
+        "GPU; else float32.",
+    ),
 ]
 BatchSize = Annotated[
     int | None,
@@ -295,6 +326,7 @@ Decoder = Annotated[
     Literal["auto", "decord", "pyav"],
     _machine(
         "--decoder",
+        metavar="auto|decord|pyav",
         help="What decodes; auto means decord where it can, PyAV where it must.",
         default_factory=parse.machine_wide("DECODER", "auto"),
         show_default="VIDACT_DECODER, else auto",
@@ -360,6 +392,6 @@ MinScore = Annotated[
 ]
 OnlyStatus = Annotated[
     Literal["ok", "partial", "failed"] | None,
-    _option("--status", help="Only videos with this status.", show_default=False),
+    _option("--status", metavar="ok|partial|failed", help="Only videos with this status.", show_default=False),
 ]
 Clips = Annotated[bool, _option("--clips", help="A line for every clip, or every segment, instead of every video.")]

@@ -55,6 +55,20 @@ def score(value: float | None) -> float | None:
     return value
 
 
+def between(least: float | None, most: float | None) -> Callable[[float | None], float | None]:
+    """Check a number that may be ``least`` to ``most`` (None: no bound)."""
+
+    def check(value: float | None) -> float | None:
+        low, high = -math.inf if least is None else least, math.inf if most is None else most
+        if value is not None and not low <= value <= high:
+            bounds = [f"at least {least:g}"] if least is not None else []
+            bounds += [f"at most {most:g}"] if most is not None else []
+            raise typer.BadParameter(f"{value:g} is not {' and '.join(bounds)}.")
+        return value
+
+    return check
+
+
 def rate(value: str | None) -> float | str | None:
     """Frames a second: a number above 0, or ``native``."""
     if value is None or value == "native":

@@ -36,7 +36,7 @@ Name = Annotated[
     ),
 ]
 
-Epochs = Annotated[int, schedule("--epochs", min=1, help="How often every video is seen.")]
+Epochs = Annotated[int, schedule("--epochs", metavar="N", min=1, help="How often every video is seen.")]
 MaxMinutes = Annotated[
     float | None,
     schedule(
@@ -47,15 +47,19 @@ MaxMinutes = Annotated[
         show_default=False,
     ),
 ]
-BatchSize = Annotated[int, schedule("--batch-size", min=1, help="Examples in one step.")]
-Optimizer = Annotated[Literal["sgd", "adamw"], schedule("--optimizer", help="SGD with Nesterov momentum, or AdamW.")]
+BatchSize = Annotated[int, schedule("--batch-size", metavar="N", min=1, help="Examples in one step.")]
+Optimizer = Annotated[
+    Literal["sgd", "adamw"], schedule("--optimizer", metavar="sgd|adamw", help="SGD with Nesterov momentum, or AdamW.")
+]
 Warmup = Annotated[
     float, schedule("--warmup", metavar="SHARE", min=0, max=0.9, help="Share of the training before the highest rate.")
 ]
-Smoothing = Annotated[float, schedule("--smoothing", min=0, max=0.9, help="Label smoothing.")]
-Clip = Annotated[float, schedule("--clip", min=0, help="Bound of the gradient's norm; 0: none.")]
-Ema = Annotated[float, schedule("--ema", min=0, max=0.99999, help="Decay of the averaged weights; 0: none.")]
-Seed = Annotated[int, schedule("--seed", min=0, help="All chance follows from it.")]
+Smoothing = Annotated[float, schedule("--smoothing", metavar="SHARE", min=0, max=0.9, help="Label smoothing.")]
+Clip = Annotated[float, schedule("--clip", metavar="NORM", min=0, help="Bound of the gradient's norm; 0: none.")]
+Ema = Annotated[
+    float, schedule("--ema", metavar="DECAY", min=0, max=0.99999, help="Decay of the averaged weights; 0: none.")
+]
+Seed = Annotated[int, schedule("--seed", metavar="N", min=0, help="All chance follows from it.")]
 
 Amp = Annotated[bool, machine("--amp/--no-amp", help="Compute in bfloat16 where that is safe.")]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from functools import partial
 from typing import Annotated, NoReturn
 
 import typer
+from typer.core import TyperArgument, TyperOption
 
 import vidact
 from vidact.cli import _errors
@@ -48,7 +50,8 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def start(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
+        bool,
+        typer.Option("--version", metavar="", help="Print the version and leave.", callback=_version, is_eager=True),
     ] = False,
 ) -> None:
     """Options in front of the command."""
@@ -57,13 +60,19 @@ def start(
 def _add(group: typer.Typer, command: Callable[..., None], *words: str) -> None:
     """Register a command; each of its options also comes from ``VIDACT_<COMMAND>_<OPTION>``."""
     prefix = "_".join(("vidact", *words)).upper()
+    paragraphs = inspect.cleandoc(command.__doc__ or "").split("\n\n")
     register = group.command(
         words[-1],
+        help="\n\n".join(" ".join(text.split()) for text in paragraphs),  # the terminal says where lines end
         context_settings={"auto_envvar_prefix": prefix},
         epilog=f"The value of an option may also stand in the variable {prefix}_<OPTION>.",
     )
     register(command)
 
+
+# Typer shows Python's types, such as <list[str]> and <bool>, which tell nobody anything.
+TyperArgument.display_type_rich = lambda self, ctx: None  # type: ignore[method-assign]
+TyperOption.display_type_rich = lambda self, ctx: self.metavar or None  # type: ignore[method-assign]
 
 _add(app, classify, "classify")
 _add(app, localize, "localize")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from vidact.models.zoo import Weights
     from vidact.records import Protocol, Published, Sampling
 
-_option = partial(typer.Option, show_envvar=False)
 
 Name = Annotated[
     str,
@@ -27,17 +25,23 @@ Name = Annotated[
 Text = Annotated[
     str | None,
     typer.Argument(
-        metavar="[TEXT]", help="Only those with this in their name, family, labels or licence.", show_default=False
+        metavar="WORD", help="Only those with this in their name, family, labels or licence.", show_default=False
     ),
 ]
-Family = Annotated[str | None, _option("--family", help="Only this family, such as SlowFast.")]
-Classes = Annotated[str | None, _option("--classes", help="Only those that know these classes, such as ucf101.")]
+Family = Annotated[str | None, options.option("--family", metavar="NAME", help="Only this family, such as SlowFast.")]
+Classes = Annotated[
+    str | None, options.option("--classes", metavar="NAME", help="Only those that know these classes, such as ucf101.")
+]
 Task = Annotated[
     Literal["recognition", "localization"] | None,
-    _option("--task", help="Only recognisers, or only localizers, which read features."),
+    options.option(
+        "--task",
+        metavar="TASK",
+        help="recognition or localization: only recognisers, or only localizers, which read features.",
+    ),
 ]
-Cached = Annotated[bool, _option("--cached", help="Only those whose file is on this machine.")]
-AllLabels = Annotated[bool, _option("--all-labels", help="Print every label, not only the first.")]
+Cached = Annotated[bool, options.option("--cached", help="Only those whose file is on this machine.")]
+AllLabels = Annotated[bool, options.option("--all-labels", help="Print every label, not only the first.")]
 
 FIRST = 10
 """Labels printed when nobody asked for all."""

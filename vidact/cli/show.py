@@ -13,8 +13,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-import typer
-
 from vidact.cli import _options as options
 from vidact.cli._output import Output, plain
 from vidact.errors import UsageError
@@ -22,7 +20,7 @@ from vidact.errors import UsageError
 if TYPE_CHECKING:
     from vidact.store.reader import Reader
 
-Top = Annotated[int, typer.Option("--top", metavar="N", min=1, help="The N best labels of each.", show_envvar=False)]
+Top = Annotated[int, options.option("--top", metavar="N", min=1, help="The N best labels of each.")]
 Row = dict[str, Any]
 
 _VIDEO = ("video", "status", "error", "error_message", "stage", "duration", "clips")

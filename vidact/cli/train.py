@@ -67,16 +67,25 @@ Init = Annotated[
         "--init", metavar="FILE", help="Start from this checkpoint instead of random weights.", show_default=False
     ),
 ]
-Frames = Annotated[int, _network("--frames", min=2, help="Pictures in a clip (not with --init).")]
-Fps = Annotated[float, _network("--fps", min=0.1, help="Pictures a second of a clip (not with --init).")]
+Frames = Annotated[int, _network("--frames", metavar="N", min=2, help="Pictures in a clip (not with --init).")]
+Fps = Annotated[float, _network("--fps", metavar="FPS", min=0.1, help="Pictures a second of a clip (not with --init).")]
 Size = Annotated[int, _network("--size", metavar="PIXELS", min=16, help="Side of a picture (not with --init).")]
-Width = Annotated[int, _network("--width", min=4, help="Channels of the first stage (not with --init).")]
-
-Lr = Annotated[float | None, _schedule("--lr", help="Highest learning rate.", show_default="sgd 0.05, adamw 0.001")]
-WeightDecay = Annotated[
-    float | None, _schedule("--weight-decay", min=0, help="Pull towards zero.", show_default="sgd 0.0005, adamw 0.05")
+Width = Annotated[
+    int, _network("--width", metavar="CHANNELS", min=4, help="Channels of the first stage (not with --init).")
 ]
-Decoders = Annotated[int, _machine("--decoders", min=0, help="Processes that decode; 0: none but this one.")]
+
+Lr = Annotated[
+    float | None, _schedule("--lr", metavar="RATE", help="Highest learning rate.", show_default="sgd 0.05, adamw 0.001")
+]
+WeightDecay = Annotated[
+    float | None,
+    _schedule(
+        "--weight-decay", metavar="DECAY", min=0, help="Pull towards zero.", show_default="sgd 0.0005, adamw 0.05"
+    ),
+]
+Decoders = Annotated[
+    int, _machine("--decoders", metavar="N", min=0, help="Processes that decode; 0: none but this one.")
+]
 
 
 _RATES = {"sgd": (0.05, 5e-4), "adamw": (1e-3, 0.05)}

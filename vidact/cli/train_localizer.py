@@ -72,12 +72,14 @@ TruncThresh = Annotated[
 ]
 
 Model = Annotated[
-    Literal["actionformer", "tridet", "bmn", "tcn"], _network("--model", "-m", help="The kind of network.")
+    Literal["actionformer", "tridet", "bmn", "tcn"],
+    _network("--model", "-m", metavar="KIND", help="The network: actionformer, tridet, bmn or tcn."),
 ]
 Fit = Annotated[
     Literal["cut", "resize"] | None,
     _network(
         "--fit",
+        metavar="cut|resize",
         help="Cut what is longer than --length (and search it whole), or resize every video to it.",
         show_default="cut; bmn: resize",
     ),
@@ -88,32 +90,55 @@ Length = Annotated[
         "--length", metavar="ROWS", min=8, help="Rows trained on at a time.", show_default="the longest, up to 2304"
     ),
 ]
-Width = Annotated[int | None, _network("--width", min=4, help="Channels.", show_default="512; bmn 256, tcn 64")]
-Levels = Annotated[int, _network("--levels", min=1, max=10, help="Levels of the pyramid.")]
-Heads = Annotated[int, _network("--heads", min=1, help="Attention heads (actionformer).")]
+Width = Annotated[
+    int | None,
+    _network("--width", metavar="CHANNELS", min=4, help="Size of the layers.", show_default="512; bmn 256, tcn 64"),
+]
+Levels = Annotated[int, _network("--levels", metavar="N", min=1, max=10, help="Levels of the pyramid.")]
+Heads = Annotated[int, _network("--heads", metavar="N", min=1, help="Attention heads (actionformer).")]
 Window = Annotated[int, _network("--window", metavar="ROWS", help="Attention window; 1: everything (actionformer).")]
-PositionCodes = Annotated[bool, _network("--position-codes/--no-position-codes", help="Add sines of the position.")]
-DropPath = Annotated[float, _network("--drop-path", min=0, max=0.9, help="Chance to skip a layer in training.")]
+PositionCodes = Annotated[
+    bool, _network("--position-codes", help="Tell the network where in the video a row is, by sines.")
+]
+DropPath = Annotated[
+    float, _network("--drop-path", metavar="SHARE", min=0, max=0.9, help="Chance to skip a layer in training.")
+]
 
 ClsLoss = Annotated[
     Literal["focal", "cross-entropy"] | None,
-    _schedule("--cls-loss", help="Loss of classes.", show_default="focal; tcn: cross-entropy"),
+    _schedule(
+        "--cls-loss",
+        metavar="LOSS",
+        help="Loss of classes: focal or cross-entropy.",
+        show_default="focal; tcn: cross-entropy",
+    ),
 ]
-RegLoss = Annotated[Literal["diou", "giou", "smooth-l1"], _schedule("--reg-loss", help="Loss of starts and ends.")]
-RegWeight = Annotated[float, _schedule("--reg-weight", min=0, help="Its weight.")]
+RegLoss = Annotated[
+    Literal["diou", "giou", "smooth-l1"],
+    _schedule("--reg-loss", metavar="LOSS", help="Loss of starts and ends: diou, giou or smooth-l1."),
+]
+RegWeight = Annotated[float, _schedule("--reg-weight", metavar="WEIGHT", min=0, help="Weight of that loss.")]
 Radius = Annotated[
-    float, _schedule("--radius", min=0, help="Strides around a centre in which points learn; 0: the whole segment.")
+    float,
+    _schedule(
+        "--radius",
+        metavar="STRIDES",
+        min=0,
+        help="Strides around a centre in which points learn; 0: the whole segment.",
+    ),
 ]
 Balance = Annotated[
     float, _schedule("--balance", metavar="POWER", min=0, max=1, help="Weigh rare labels by (mean/count)^POWER.")
 ]
 BatchSize = Annotated[
-    int | None, _schedule("--batch-size", min=1, help="Videos in one step.", show_default="2; bmn 16, tcn 8")
+    int | None,
+    _schedule("--batch-size", metavar="N", min=1, help="Videos in one step.", show_default="2; bmn 16, tcn 8"),
 ]
 Lr = Annotated[
-    float | None, _schedule("--lr", help="Highest learning rate.", show_default="0.0001; bmn 0.001, tcn 0.0005")
+    float | None,
+    _schedule("--lr", metavar="RATE", help="Highest learning rate.", show_default="0.0001; bmn 0.001, tcn 0.0005"),
 ]
-WeightDecay = Annotated[float, _schedule("--weight-decay", min=0, help="Pull towards zero.")]
+WeightDecay = Annotated[float, _schedule("--weight-decay", metavar="DECAY", min=0, help="Pull towards zero.")]
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +19,6 @@ from vidact.errors import ModelError
 if TYPE_CHECKING:
     from vidact.models.zoo import Weights
 
-_option = partial(typer.Option, show_envvar=False)
 
 Names = Annotated[
     list[str],
@@ -67,7 +65,7 @@ def verify(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME|FILE]...",
+            metavar="NAME|FILE",
             help="Models or files of weights; without any, everything in the cache.",
             autocompletion=complete_any,
             show_default=False,
@@ -111,7 +109,7 @@ def convert(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A checkpoint in any format vidact knows.")],
     model: Annotated[
         str | None,
-        _option(
+        options.option(
             "--model",
             "-m",
             metavar="NAME",
@@ -122,11 +120,13 @@ def convert(
     ] = None,
     output: Annotated[
         str | None,
-        _option("--output", "-o", metavar="FILE", help="The file to write, .safetensors.", show_default="beside FILE"),
+        options.option(
+            "--output", "-o", metavar="FILE", help="The file to write, .safetensors.", show_default="beside FILE"
+        ),
     ] = None,
     trust: Annotated[
         bool,
-        _option(
+        options.option(
             "--trust",
             allow_from_autoenv=False,  # explicit is what the user types
             help="Run the code a pickle holds, if it needs to, in a process of its own. It may do anything you may do: "
