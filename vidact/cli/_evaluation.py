@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Annotated
 
-import typer
-
-option = partial(typer.Option, show_envvar=False)
+from vidact.cli import _options as options
 
 Subset = Annotated[
     str | None,
-    option(
+    options.option(
         "--subset",
         metavar="NAME",
         help="The part of the truth that is judged.",

@@ -9,19 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import typer
-
+from vidact.cli import _options as options
 from vidact.cli import _output
 from vidact.errors import ModelError, RunError, UsageError
 
 if TYPE_CHECKING:
     from vidact.training.loop import Loop, Round
 
-option = partial(typer.Option, show_envvar=False)
-data = partial(option, rich_help_panel="Data")
-network = partial(option, rich_help_panel="Network")
-schedule = partial(option, rich_help_panel="Schedule")
-machine = partial(option, rich_help_panel="Machine")
+data = partial(options.option, rich_help_panel="Data")
+network = partial(options.option, rich_help_panel="Network")
+schedule = partial(options.option, rich_help_panel="Schedule")
+machine = partial(options.option, rich_help_panel="Machine")
 
 Output = Annotated[str, data("--output", "-o", metavar="DIR", help="Folder for the checkpoint, the log and the state.")]
 Resume = Annotated[bool, data("--resume", help="Go on from DIR/last.pt.", allow_from_autoenv=False)]

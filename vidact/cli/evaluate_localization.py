@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from vidact.cli import _options as options
-from vidact.cli._evaluation import Subset, option, percent
+from vidact.cli._evaluation import Subset, percent
 from vidact.cli._output import Output, counted
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ Run = Annotated[
 ]
 Truth = Annotated[
     str,
-    option(
+    options.option(
         "--truth",
         metavar="FILE",
         help="Annotations: ActivityNet's JSON (a table 'database'), or CSV with video,start,end,label in seconds.",
@@ -34,7 +34,12 @@ Truth = Annotated[
 ]
 Protocol = Annotated[
     Literal["thumos14", "thumos14-kit", "anet", "hacs", "fineaction", "epic", "multithumos", "charades"],
-    option("--protocol", help="Whose overlaps and rules count."),
+    options.option(
+        "--protocol",
+        metavar="NAME",
+        help="Whose overlaps and rules count: thumos14, thumos14-kit, anet, hacs, fineaction, epic, multithumos or "
+        "charades.",
+    ),
 ]
 
 

@@ -15,7 +15,7 @@ import typer
 from vidact.cli import _options as options
 from vidact.cli import evaluate_recognition as judged
 from vidact.cli._download import with_weights
-from vidact.cli._evaluation import Subset, option
+from vidact.cli._evaluation import Subset
 from vidact.cli._output import Output, counted
 from vidact.cli._parse import complete_model
 from vidact.cli._work import work
@@ -37,7 +37,7 @@ Name = Annotated[
 ]
 Data = Annotated[
     str,
-    option(
+    options.option(
         "--data",
         metavar="VAL_LIST",
         help="Videos and their labels, in any format `vidact evaluate recognition --truth` takes.",
@@ -46,7 +46,9 @@ Data = Annotated[
 ]
 Videos = Annotated[
     str | None,
-    option("--videos", metavar="DIR", help="Where the videos lie, at any depth.", show_default="the list's folder"),
+    options.option(
+        "--videos", metavar="DIR", help="Where the videos lie, at any depth.", show_default="the list's folder"
+    ),
 ]
 
 

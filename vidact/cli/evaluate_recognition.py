@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidact.cli import _options as options
-from vidact.cli._evaluation import Subset, option, percent
+from vidact.cli._evaluation import Subset, percent
 from vidact.cli._output import Output, counted
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ SMALL = 12
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A folder `vidact classify` wrote.", show_default=False)]
 Truth = Annotated[
     str,
-    option(
+    options.option(
         "--truth",
         metavar="FILE",
         help="Labels of videos: Kinetics' CSV or JSON, `path label` lists, Something-Something's JSON, "
@@ -29,7 +29,7 @@ Truth = Annotated[
 ]
 Labels = Annotated[
     str | None,
-    option(
+    options.option(
         "--labels",
         metavar="FILE",
         help="Names of the classes by number, where the truth or the run has numbers only: one a line, or JSON.",
