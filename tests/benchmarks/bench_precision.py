@@ -8,8 +8,10 @@ enough; every clip is given to the network in float32 and in each 16-bit type (b
 
 Only the bundled network is trained. The others have the made-up weights of the records in tests/golden: their
 differences tell how rounding travels through a network, but their top-1 tells how often two nearly equal numbers change
-places, not what accuracy loses. ``gap`` says how near they were: the float32 logits of the two labels that changed
-places lie at most so far apart. ``labels`` counts the different labels that float32 ranks first. Needs no network.
+places, not what accuracy loses. One class would win every clip there: the mean float32 logit of every class over the
+clips is subtracted before the largest is looked for. ``gap`` says how near two labels that changed places were at most:
+the difference of their float32 logits. ``labels`` counts the different labels that float32 ranks first. Needs no
+network.
 """
 
 from __future__ import annotations
@@ -47,7 +49,9 @@ BATCH = 4
 HEADER = """\
 | network | weights | clips | labels | numbers | max difference | mean | same top-1 | gap |
 |---|---|---|---|---|---|---|---|---|"""
-NOTE = "Made-up weights are not trained: there, top-1 tells how often two nearly equal numbers change places."
+NOTE = """\
+Made-up weights are not trained: top-1 is there of logits less their mean over the clips, and tells how often two
+nearly equal numbers change places."""
 
 
 def prepared(name: str, options: argparse.Namespace, folder: str) -> Prepared:
@@ -103,9 +107,11 @@ def logits(run: Prepared, opened: Sequence[Opened], dtypes: Sequence[str]) -> di
     return {dtype: torch.cat(parts) for dtype, parts in found.items()}
 
 
-def told(exact: Tensor, rounded: Tensor) -> str:
-    """The last columns of a row: how far ``rounded`` (clips, classes) lies from ``exact``, and how often it matters."""
-    unit = exact.std()
+def told(exact: Tensor, rounded: Tensor, unit: Tensor) -> str:
+    """The last columns of a row: how far ``rounded`` (clips, classes) lies from ``exact``, and how often it matters.
+
+    ``unit`` is what differences are measured in.
+    """
     apart = (rounded - exact).abs() / unit
     first, now = exact.argmax(1, keepdim=True), rounded.argmax(1, keepdim=True)
     gaps = ((exact.gather(1, first) - exact.gather(1, now)) / unit).squeeze(1)
@@ -130,10 +136,11 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             run = prepared(name, options, folder)
             found = logits(run, laid_out(run, options.clips), ["float32", *dtypes])
-        exact = found["float32"]
-        weights, labels = "made up" if RECORDS[name] else "trained", len(exact.argmax(1).unique())
+        exact, made_up = found["float32"], RECORDS[name] is not None
+        unit, usual = exact.std(), exact.mean(dim=0) if made_up else torch.zeros(())
+        weights, labels = "made up" if made_up else "trained", len((exact - usual).argmax(1).unique())
         for dtype in dtypes:
-            row = told(exact, found[dtype])
+            row = told(exact - usual, found[dtype] - usual, unit)
             print(f"| {name} | {weights} | {len(exact)} | {labels} | {dtype} | {row} |", flush=True)
     print(f"\n{NOTE}")
 

@@ -2,35 +2,39 @@
 
     python tests/benchmarks/bench_recognition.py [NETWORK ...] [--pytorchvideo FOLDER] [--i3d FOLDER] [--others FILE]
 
-Clips a second and the memory a forward adds, at batch 1 and at the best batch, in float32 and bfloat16, on one thread.
+Clips a second of processor time and peak memory (weights and what a forward adds to the process), for several batch
+sizes, in float32 and bfloat16, on one thread.
 The originals come from the installed transformers, from checkouts of facebookresearch/pytorchvideo and
 piergiaj/pytorch-i3d, and from FILE: Python whose functions, named like the networks with underscores, return an
 original that takes (B, C, T, H, W). Ours is built from the original's own random tensors, so that both compute the
-same, which is checked. Both run in turn, and the ratio is of the processor time of this process: other load on the
-machine moves both alike. Needs no network.
+same, which is checked; one that cannot compute in bfloat16 is timed in float32. Both run in turn and the ratio is the
+median over the turns: other load on the machine moves both alike. Needs no network.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
+import copy
 import importlib
 import importlib.util
+import multiprocessing
+import os
 import resource
+import statistics
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from vidact.models.build import load_strictly
+from vidact.engine.worker import _keep_freed_memory
+from vidact.models.build import fold_norms, load_strictly
 from vidact.models.networks import NETWORKS
-from vidact.models.recognizer import Recognizer
+from vidact.models.recognizer import DTYPES, Recognizer
 from vidact.models.zoo import spec_of
 
 Shape = tuple[int, int, int]
@@ -111,14 +115,13 @@ def original(name: str, options: argparse.Namespace) -> nn.Module | None:
     return found
 
 
-def same_network(name: str, made: nn.Module | None, dtype: str) -> Recognizer | None:
+def same_network(name: str, made: nn.Module, dtype: str) -> Recognizer:
     """Ours, of the original's tensors."""
-    if made is None:
-        return None
     inner = made.network if isinstance(made, Pathways | TimeFirst) else made
     state = {key: value.clone() for key, value in inner.state_dict().items()}  # type: ignore[union-attr]
     network, own = importlib.import_module(NETWORKS[name]).from_state(name, state, {})
     load_strictly(network, own, name)
+    fold_norms(network)  # as `vidact classify` does
     spec = spec_of(name, state)
     assert spec is not None
     return Recognizer(network, spec, dtype=dtype)
@@ -142,63 +145,93 @@ def seconds(run: Callable[[], Any]) -> float:
     return time.process_time() - begin
 
 
-@contextmanager
-def added_memory(found: list[float]) -> Iterator[None]:
-    """Appends the MiB by which the peak of this process rose; 0 when an earlier peak was higher."""
-    gc.collect()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    yield
-    found.append((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+def pairs(ours: Callable[[], Any], theirs: Callable[[], Any], options: argparse.Namespace) -> list[tuple[float, float]]:
+    """Seconds of both, in turn, each as often first as second: as often as --repeat and --seconds allow."""
+    found: list[tuple[float, float]] = []
+    end = time.monotonic() + options.seconds
+    while len(found) < options.repeat and (not found or time.monotonic() < end):
+        if len(found) % 2:
+            their_time, our_time = seconds(theirs), seconds(ours)
+        else:
+            our_time, their_time = seconds(ours), seconds(theirs)
+        found.append((our_time, their_time))
+    return found
 
 
+def peak(network: Recognizer | nn.Module, clips: Tensor) -> float:
+    """MiB of the weights, and by which one call raises the peak of a fresh copy of this process."""
+    inner = network.network if isinstance(network, Recognizer) else network
+    first = next(inner.parameters())
+    clips = clips.to(first.dtype)
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        network(clips)
+        os.write(writer, str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before).encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as answer:
+        rise = int(answer.read())
+    os.waitpid(child, 0)
+    return sum(value.nbytes for value in inner.state_dict().values()) / (1 << 20) + rise / 1024
+
+
+@torch.inference_mode()
 def compare(name: str, options: argparse.Namespace) -> None:
-    """Print the rows of one network."""
+    """Print the rows of one network: memory first, while the heap is untouched, then time."""
     made = original(name, options)
     if made is None:
-        print(f"{name:18s} original not at hand", flush=True)
+        print(f"| {name} | original not at hand |", flush=True)
         return
     settled(made)
-    for dtype in ("float32", "bfloat16"):
-        ours = same_network(name, made, dtype)
-        assert ours is not None
-        made.to(ours.dtype)
-        batches = options.batches
-        rates = {batch: row(name, dtype, batch, ours, made, options.repeat) for batch in batches}
-        best = max(rates, key=lambda batch: rates[batch])
-        print(f"{name:18s} {dtype:9s} best batch {best}: {rates[best]:.2f} clips/s", flush=True)
-    made.float()
+    ours = {dtype: same_network(name, made, dtype) for dtype in options.dtypes}
+    theirs = {dtype: in_numbers(name, made, dtype) for dtype in options.dtypes}
+    rows = [(dtype, batch) for dtype in options.dtypes for batch in options.batches]
+    peaks = {row: [peak(network[row[0]], noise(name, row[1])) for network in (ours, theirs)] for row in rows}
+    _keep_freed_memory()  # as the processes do in which vidact runs models
+    for dtype, batch in rows:
+        speed = timed(name, ours[dtype], theirs[dtype], noise(name, batch), options)
+        memory = " | ".join(f"{value:.0f}" for value in peaks[dtype, batch])
+        print(f"| {name} | {dtype} | {batch} | {speed} | {memory} |", flush=True)
 
 
-def row(name: str, dtype: str, batch: int, ours: Recognizer, made: nn.Module, repeat: int) -> float:
-    """One line of the table; returns our clips a second of processor time."""
-    clips = torch.randn(batch, len(ours.spec.mean), *CLIPS[name], generator=torch.Generator().manual_seed(1))
-    clips = clips.to(ours.dtype)
-    peaks: list[float] = []
-    with torch.inference_mode():
-        with added_memory(peaks):
-            mine = ours(clips)
-        try:
-            with added_memory(peaks):
-                theirs = made(clips)
-        except NotImplementedError as error:
-            fastest = min(seconds(lambda: ours(clips)) for _ in range(repeat))
-            why = str(error).splitlines()[0]
-            print(
-                f"{name:18s} {dtype:9s} batch {batch}  ours {batch / fastest:6.2f} clips/s  original: {why}", flush=True
-            )
-            return batch / fastest
-        pairs = [(seconds(lambda: ours(clips)), seconds(lambda: made(clips))) for _ in range(repeat)]
-    theirs = theirs.float() if theirs.ndim == 2 else theirs.float().mean(dim=2)
-    if dtype == "float32" and name != "r2plus1d-r50":  # pytorchvideo's gives probabilities
-        apart = ((mine - theirs).abs().max() / theirs.std()).item()
+def in_numbers(name: str, made: nn.Module, dtype: str) -> nn.Module:
+    """The original in ``dtype``, or as it is where it cannot compute in that."""
+    if dtype == "float32":
+        return made
+    short = copy.deepcopy(made).to(DTYPES[dtype])
+    try:
+        short(noise(name, 1).to(DTYPES[dtype]))
+    except (NotImplementedError, RuntimeError):
+        return made
+    return short
+
+
+def noise(name: str, batch: int) -> Tensor:
+    """Clips (B, C, T, H, W) for a network."""
+    return torch.randn(batch, 3, *CLIPS[name], generator=torch.Generator().manual_seed(1))
+
+
+def timed(name: str, ours: Recognizer, theirs: nn.Module, clips: Tensor, options: argparse.Namespace) -> str:
+    """Clips a second of processor time, ours and the original's, and their ratio: medians."""
+    their_dtype = next(theirs.parameters()).dtype
+    own, given = clips.to(ours.dtype), clips.to(their_dtype)
+    mine, answer = ours(own), theirs(given)
+    answer = answer.float() if answer.ndim == 2 else answer.float().mean(dim=2)
+    if ours.dtype == torch.float32 and name != "r2plus1d-r50":  # pytorchvideo's gives probabilities
+        apart = ((mine - answer).abs().max() / answer.std()).item()
         assert apart < 1e-3, f"{name} differs from its original by {apart:.1e}"
-    best = [min(times) for times in zip(*pairs, strict=True)]
-    print(
-        f"{name:18s} {dtype:9s} batch {batch}  ours {batch / best[0]:6.2f} clips/s  original {batch / best[1]:6.2f}  "
-        f"ratio {best[1] / best[0]:.2f}  memory added {peaks[0]:.0f} MiB (original, after ours: {peaks[1]:.0f})",
-        flush=True,
-    )
-    return batch / best[0]
+    found = pairs(lambda: ours(own), lambda: theirs(given), options)
+    rates = [len(clips) / statistics.median(times) for times in zip(*found, strict=True)]
+    ratio = statistics.median(their_time / our_time for our_time, their_time in found)
+    mark = "" if ours.dtype == their_dtype else " (float32)"
+    return f"{rates[0]:.2f} | {rates[1]:.2f}{mark} | {ratio:.2f}"
+
+
+HEADER = """\
+| network | numbers | batch | clips/s | original | ratio | peak MiB | original |
+|---|---|---|---|---|---|---|---|"""
 
 
 def main() -> None:
@@ -208,8 +241,10 @@ def main() -> None:
     parser.add_argument("--pytorchvideo", metavar="FOLDER")
     parser.add_argument("--i3d", metavar="FOLDER")
     parser.add_argument("--others", metavar="FILE")
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 4])
-    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"], choices=("float32", "bfloat16"))
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8])
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=60, help="begin no further repeat of a row after so long")
     options = parser.parse_args()
     sys.path += [folder for folder in (options.pytorchvideo, options.i3d) if folder]
     warnings.simplefilter("ignore")
@@ -219,9 +254,13 @@ def main() -> None:
         options.others = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(options.others)
     torch.set_num_threads(1)
-    for name in options.networks:
-        compare(name, options)
-        gc.collect()
+    print(HEADER, flush=True)
+    for name in options.networks:  # each in a process of its own: what one leaves on the heap would change the next
+        child = multiprocessing.get_context("fork").Process(target=compare, args=(name, options))
+        child.start()
+        child.join()
+        if child.exitcode:
+            sys.exit(f"{name} failed")
 
 
 if __name__ == "__main__":

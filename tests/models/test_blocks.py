@@ -7,14 +7,16 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from vidact.errors import ModelError
+from vidact.models.build import fold_norms
 from vidact.models.keys import choose, count, rename
-from vidact.models.recognition.blocks import Classifier, Factorised, Head, equal_size
+from vidact.models.recognition import transformer
+from vidact.models.recognition.blocks import Bottleneck, Classifier, ConvNorm, Factorised, Head, equal_size
 from vidact.models.recognition.i3d import same_max
 from vidact.models.recognition.pathway import Pathway, Shape, as_filed
-from vidact.models.recognition.resnet2d import SHIFTED, shifted
+from vidact.models.recognition.resnet2d import SHIFTED, Bottleneck2d, shifted
 from vidact.models.recognition.resnet3d import MMACTION, PYSLOWFAST, PYTORCHVIDEO
 from vidact.models.recognition.slowfast import MMACTION as SLOWFAST_MMACTION
 from vidact.models.recognition.slowfast import PLANS, SlowFast
@@ -160,3 +162,36 @@ def test_choose() -> None:
 
 def test_count() -> None:
     assert count(["s.0.a.w", "s.0.b.w", "s.1.a.w", "t.5.a"], "s.") == 2
+
+
+@pytest.mark.parametrize("time_first", [False, True])
+def test_folded_norms_change_nothing(time_first: bool) -> None:
+    torch.manual_seed(2)
+    middle = Factorised(6, 5, 6, (3, 3, 3), (1, 2, 2), time_first=time_first)
+    network = nn.Sequential(ConvNorm(3, 6, (3, 3, 3)), Bottleneck(6, 6, 8, stride=(1, 2, 2), middle=middle)).eval()
+    flat = Bottleneck2d(6, 4, 2, shift=True).eval()
+    for value in (*network.buffers(), *flat.buffers()):
+        if value.is_floating_point():
+            value.uniform_(0.3, 3)
+    clips, pictures = torch.randn(2, 3, 4, 8, 8), torch.randn(4, 6, 8, 8)
+    with torch.no_grad():
+        before = network(clips), flat(pictures, 2)
+        for made in (network, flat):
+            fold_norms(made)
+            assert not [module for module in made.modules() if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d)]
+        torch.testing.assert_close((network(clips), flat(pictures, 2)), before, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("scores", [1, 40, 700, 1 << 20])  # one row at a time; rows; heads; all at once
+@pytest.mark.parametrize("biased", [False, True])
+def test_attention_in_bfloat16_is_that_of_float32(scores: int, biased: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(3)
+    monkeypatch.setattr(transformer, "SCORES", scores)
+    q, k, v = torch.randn(2, 3, 17, 8), torch.randn(2, 3, 13, 8), torch.randn(2, 3, 13, 5)
+    bias = torch.randn(1, 3, 17, 13) if biased else None
+    q, k, v = (each.bfloat16() for each in (q, k, v))
+    found = transformer.attend(q, k, v, scale=0.7, bias=None if bias is None else bias.bfloat16())
+    products = 0.7 * q.float() @ k.float().transpose(-1, -2)
+    expected = (products if bias is None else products + bias).softmax(-1) @ v.float()
+    assert found.dtype == torch.bfloat16
+    torch.testing.assert_close(found.float(), expected, rtol=0.05, atol=0.03)

@@ -125,6 +125,7 @@ class Classify:
             dtype=settings.dtype,
             labels=self.spec.labels or None,
             sha256=settings.weights_hash,
+            fold=True,
         )
         return model
 

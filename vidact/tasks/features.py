@@ -151,7 +151,7 @@ class ExtractFeatures:
         name, checkpoint, sha256 = self.weights
         settings = self.settings
         model: Recognizer = load_model(
-            name, checkpoint=checkpoint, device=settings.device, dtype=settings.dtype, sha256=sha256
+            name, checkpoint=checkpoint, device=settings.device, dtype=settings.dtype, sha256=sha256, fold=True
         )
         return model
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from vidact.errors import ModelError
 from vidact.models.keys import Rows, choose, count, rename, shape
 from vidact.models.recognition.blocks import Triple
-from vidact.models.recognition.transformer import Perceptron, Transformer
+from vidact.models.recognition.transformer import Perceptron, Transformer, attend
 
 EPS = 1e-6
 KEYS_SHRINK = 8
@@ -160,13 +160,13 @@ class Attention(nn.Module):
             k, keys = self.pool_k(k, size)
             v, _ = self.pool_v(v, size)
         if self.relative is None:
-            found = F.scaled_dot_product_attention(q, k, v)
+            found = attend(q, k, v)
         else:
             said, where = self.relative.extend(q, k, queries, keys)
             longer_q, longer_k = torch.cat((q * self.scale, said), dim=-1), torch.cat((k, where), dim=-1)
             # The fast kernels want values as long as keys.
             longer_v = F.pad(v, (0, where.shape[-1]))
-            found = F.scaled_dot_product_attention(longer_q, longer_k, longer_v, scale=1.0)[..., : v.shape[-1]]
+            found = attend(longer_q, longer_k, longer_v, scale=1.0)[..., : v.shape[-1]]
             # Version 2 keeps the pooled query, but for the class token's.
             found = torch.cat((found[:, :, :1], found[:, :, 1:] + q[:, :, 1:]), dim=2)
         mixed: Tensor = self.proj(found.transpose(1, 2).flatten(2))

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidact.models.keys import Rows, choose, rename, shape
-from vidact.models.recognition.blocks import WHOLE, Classifier, Head
+from vidact.models.recognition.blocks import WHOLE, Classifier, Head, Normed
 from vidact.models.recognition.pathway import MMACTION_BLOCKS, STAGES, depth
 
 SHIFTED = 8
@@ -44,7 +44,7 @@ TSN = Rules(mark=r"backbone\.layer1\.0\.conv1\.conv\.weight", rows=_MMACTION, sh
 TSM = Rules(mark=r"backbone\.layer1\.0\.conv1\.conv\.net\.weight", rows=_MMACTION, shift=True)
 
 
-class ConvNorm2d(nn.Module):
+class ConvNorm2d(Normed):
     """A convolution that keeps the size (but for its stride), a batch norm and, by default, a ReLU."""
 
     def __init__(

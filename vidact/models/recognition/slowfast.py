@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vidact.models.keys import Rows, choose, rename, shape
-from vidact.models.recognition.blocks import Classifier, Head, Triple
+from vidact.models.recognition.blocks import Classifier, Head, Normed, Triple
 from vidact.models.recognition.pathway import (
     CAFFE2_BLOBS,
     CAFFE2_MARK,
@@ -141,7 +141,7 @@ MMACTION = Rules(
 FORMATS = (PYSLOWFAST, CAFFE2, PYTORCHVIDEO, MMACTION)
 
 
-class Fusion(nn.Module):
+class Fusion(Normed):
     """Fast maps brought to the slow pathway's rate by a convolution over time."""
 
     def __init__(self, channels: int, length: int, alpha: int, *, norm: bool) -> None:

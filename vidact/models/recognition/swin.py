@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from vidact.errors import ModelError
 from vidact.models.keys import Rows, choose, count, rename, shape
 from vidact.models.recognition.blocks import Classifier, Head, Triple
-from vidact.models.recognition.transformer import Perceptron
+from vidact.models.recognition.transformer import Perceptron, attend
 
 EPS = 1e-5
 APART = -100.0
@@ -111,7 +111,7 @@ class WindowAttention(nn.Module):
             if not len(q):
                 continue
             mask = bias + _apart(window, shift, ends).to(bias) if any(ends) else bias
-            mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+            mixed = attend(q, k, v, bias=mask)
             found[part] = mixed.view(batch, *found[part].shape[1:])
         found = found.view(batch, *grid, self.heads, *window, -1).permute(0, 1, 5, 2, 6, 3, 7, 4, 8)
         joined: Tensor = self.proj(found.reshape(batch, *size, width))

@@ -100,7 +100,8 @@ class VideoMAE(Transformer):
     def encode(self, clips: Tensor) -> tuple[Tensor, Tensor]:
         """(B, C, T, H, W) → the normalised mean of the tokens (B, D) and the tokens (B, D, T / 2, h, w)."""
         maps = self.patches(clips)
-        x = maps.flatten(2).transpose(1, 2)
+        # Contiguous: every later sum and norm would copy it otherwise.
+        x = maps.flatten(2).transpose(1, 2).contiguous()
         x = self.blocks(x + self._places(x))
         return self.fc_norm(x.mean(dim=1)), x.transpose(1, 2).reshape(maps.shape)
 

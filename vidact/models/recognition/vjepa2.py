@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from vidact.models.keys import Rows, choose, count, rename, shape
 from vidact.models.recognition.blocks import Triple
-from vidact.models.recognition.transformer import Block, Perceptron, Transformer, join_projections
+from vidact.models.recognition.transformer import Block, Perceptron, Transformer, attend, join_projections
 
 EPS = 1e-6
 SLOWEST = 10000.0
@@ -66,8 +66,8 @@ class RotatedAttention(nn.Module):
     def forward(self, x: Tensor, turns: Tensor) -> Tensor:
         """(B, N, C) and the cosines and sines of ``angles``, (2, N, C / heads) → (B, N, C)."""
         batch, tokens, _ = x.shape
-        q, k, v = self.qkv(x).view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(_turned(q, turns), _turned(k, turns), v)
+        q, k, v = self.qkv(x).view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4).contiguous()
+        mixed = attend(_turned(q, turns), _turned(k, turns), v)
         found: Tensor = self.proj(mixed.transpose(1, 2).flatten(2))
         return found
 
@@ -124,7 +124,7 @@ class CrossAttention(nn.Module):
         batch, tokens, _ = x.shape
         q = self.query(question).view(batch, -1, self.heads, question.shape[-1] // self.heads).transpose(1, 2)
         k, v = self.key_value(x).view(batch, tokens, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
-        return F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        return attend(q, k, v).transpose(1, 2).flatten(2)
 
 
 class Probe(nn.Module):
@@ -176,7 +176,7 @@ class VJEPA2(Transformer):
         maps = self.patches(clips)
         turned = angles((maps.shape[2], maps.shape[3], maps.shape[4]), self.channels).to(maps.device)
         turns = torch.stack((turned.cos(), turned.sin())).to(maps.dtype)
-        x = maps.flatten(2).transpose(1, 2)
+        x = maps.flatten(2).transpose(1, 2).contiguous()
         for block in self.blocks:
             x = block(x, turns)
         x = self.norm(x)
