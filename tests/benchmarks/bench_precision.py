@@ -8,10 +8,10 @@ enough; every clip is given to the network in float32 and in each 16-bit type (b
 
 Only the bundled network is trained. The others have the made-up weights of the records in tests/golden: their
 differences tell how rounding travels through a network, but their top-1 tells how often two nearly equal numbers change
-places, not what accuracy loses. One class would win every clip there: the mean float32 logit of every class over the
-clips is subtracted before the largest is looked for. ``gap`` says how near two labels that changed places were at most:
-the difference of their float32 logits. ``labels`` counts the different labels that float32 ranks first. Needs no
-network.
+places, not what accuracy loses. One class would win every clip there: of each class the mean over the clips is
+subtracted, from either kind of numbers its own, before the largest logit is looked for. ``gap`` says how near two
+labels that changed places were at most: the difference of their float32 logits. ``labels`` counts the different labels
+that float32 ranks first. Needs no network.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ RECORDS = {
 """The record whose rule fills each network; None: bundled weights."""
 BATCH = 4
 HEADER = """\
-| network | weights | clips | labels | numbers | max difference | mean | same top-1 | gap |
+| network | weights | numbers | clips | labels | max difference | mean | same top-1 | gap |
 |---|---|---|---|---|---|---|---|---|"""
 NOTE = """\
 Made-up weights are not trained: top-1 is there of logits less their mean over the clips, and tells how often two
@@ -107,17 +107,18 @@ def logits(run: Prepared, opened: Sequence[Opened], dtypes: Sequence[str]) -> di
     return {dtype: torch.cat(parts) for dtype, parts in found.items()}
 
 
-def told(exact: Tensor, rounded: Tensor, unit: Tensor) -> str:
-    """The last columns of a row: how far ``rounded`` (clips, classes) lies from ``exact``, and how often it matters.
-
-    ``unit`` is what differences are measured in.
-    """
+def told(exact: Tensor, rounded: Tensor, *, made_up: bool) -> str:
+    """The columns of a row: labels, how far ``rounded`` (clips, classes) lies from ``exact``, how often it matters."""
+    unit = exact.std()
     apart = (rounded - exact).abs() / unit
+    if made_up:
+        exact, rounded = exact - exact.mean(dim=0), rounded - rounded.mean(dim=0)
     first, now = exact.argmax(1, keepdim=True), rounded.argmax(1, keepdim=True)
     gaps = ((exact.gather(1, first) - exact.gather(1, now)) / unit).squeeze(1)
     same = (first == now).double().mean().item()
     gap = f"{gaps.max().item():.4f}" if same < 1 else ""
-    return f"{apart.max().item():.4f} | {apart.mean().item():.4f} | {100 * same:.1f} % | {gap}"
+    found = f"{apart.max().item():.4f} | {apart.mean().item():.4f} | {100 * same:.1f} % | {gap}"
+    return f"{len(first.unique())} | {found}"
 
 
 def main() -> None:
@@ -137,11 +138,10 @@ def main() -> None:
             run = prepared(name, options, folder)
             found = logits(run, laid_out(run, options.clips), ["float32", *dtypes])
         exact, made_up = found["float32"], RECORDS[name] is not None
-        unit, usual = exact.std(), exact.mean(dim=0) if made_up else torch.zeros(())
-        weights, labels = "made up" if made_up else "trained", len((exact - usual).argmax(1).unique())
+        weights = "made up" if made_up else "trained"
         for dtype in dtypes:
-            row = told(exact - usual, found[dtype] - usual, unit)
-            print(f"| {name} | {weights} | {len(exact)} | {labels} | {dtype} | {row} |", flush=True)
+            row = told(exact, found[dtype], made_up=made_up)
+            print(f"| {name} | {weights} | {dtype} | {len(exact)} | {row} |", flush=True)
     print(f"\n{NOTE}")
 
 
