@@ -227,7 +227,9 @@ def test_a_composite_is_its_two_files(vidact: Vidact, site: Site) -> None:
     ("filters", "expected", "count"),
     [
         (("--family", "slowfast"), "slowfast-r50-8x8.k400", 11),
-        (("--classes", "ucf101"), "c3d.ucf101-mmaction2", 1),
+        (("--classes", "ucf101"), "c3d.ucf101-mmaction2", 8),
+        (("--classes", "hmdb51"), "tsm-r50.hmdb51-mmaction2", 7),
+        (("--classes", "diving48"), "vjepa2-l16.diving48", 6),
         (("--classes", "ssv2", "--family", "Slow"), "slow-r50-8x8.ssv2", 1),
         (("--task", "localization", "tridet"), "tridet.thumos14-i3d", 5),
         (("MIT", "--task", "recognition", "--family", "s3d"), "s3d.k400", 1),

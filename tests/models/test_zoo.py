@@ -65,7 +65,13 @@ def test_what_a_name_holds_of_a_hash_is_known() -> None:
 
 
 def test_classes_in_an_unknown_order_have_no_names() -> None:
-    for name in ("mvit-b-32x3.k600-pyslowfast", "timesformer-b16.k600", "r3d-50.k700", "i3d.charades"):
+    for name in (
+        "mvit-b-32x3.k600-pyslowfast",
+        "timesformer-b16.k600",
+        "r3d-50.k700",
+        "i3d.charades",
+        "videomae-b16.ucf101-original",
+    ):
         entry = zoo.ENTRIES[name]
         assert (entry.labels, entry.described().labels) == ("", ())
         assert "--labels" in entry.spec.notes

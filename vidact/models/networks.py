@@ -14,6 +14,7 @@ NETWORKS: dict[str, str] = {
         "i3d": ("i3d", "i3d-flow"),
         "resnet3d": (
             "slow-r50-8x8",
+            "slow-r50-8x4",
             "slow-r50-4x16",
             "slow-r50-flow",
             "slow-r101-8x8",

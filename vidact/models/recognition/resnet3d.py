@@ -44,6 +44,7 @@ _LOOKING = ((), (1, 3), (1, 3, 5), ())
 
 PLANS: dict[str, Plan] = {
     "slow-r50-8x8": Plan(_SLOW, halve=False, window=8),
+    "slow-r50-8x4": Plan(_SLOW, halve=False, window=8),
     "slow-r50-4x16": Plan(_SLOW, halve=False, window=4),
     "slow-r50-flow": Plan(_SLOW, halve=False, window=16),
     "slow-r101-8x8": Plan(_SLOW, halve=False, window=8),

@@ -214,11 +214,17 @@ class TimeSformer(Transformer):
 def from_state(
     architecture: str, state: Mapping[str, Tensor], options: Mapping[str, Any]
 ) -> tuple[nn.Module, dict[str, Tensor]]:
-    """The network these tensors belong to, and the tensors under its key names. Raises ModelError."""
+    """The network these tensors belong to, and the tensors under its key names. Raises ModelError.
+
+    ``options["blue_first"]``: it was trained on pictures whose channels are blue, green and red. Its patches are turned
+    round, which comes to the same since TimeSformer normalises all channels alike.
+    """
     rules = choose(FORMATS, state, architecture)
     own = rename(state, rules.rows)
     width, inputs, *_, side = shape(own, "patches.weight", architecture)
     own["patches.weight"] = own["patches.weight"].reshape(width, inputs, 1, side, side)
+    if options.get("blue_first"):
+        own["patches.weight"] = own["patches.weight"].flip(1)
     kind = next((end for end in (JOINT, FRAME) if architecture.endswith(end)), DIVIDED)
     size = Size(
         width=width,

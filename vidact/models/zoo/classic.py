@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from vidact.models.zoo import protocols
 from vidact.models.zoo.entry import Entry
-from vidact.models.zoo.publishers import CLASSES, mmaction
+from vidact.models.zoo.publishers import CLASSES, OLD, first_releases, mmaction
 from vidact.records import Geometry, Published, Sampling, Spec
 
 
@@ -47,22 +49,33 @@ def _r3d(architecture: str, file: str, weights: str, classes: int, features: int
     return Entry(spec, "3D-ResNet", source="", sha256="", size=0, where=where)
 
 
+_c3d = partial(
+    mmaction,
+    family="C3D",
+    frames=16,
+    stride=1,
+    features=4096,
+    size=112,
+    short_side=128,
+    labels="ucf101",
+    views="10x1",
+    mean=(104 / 255, 117 / 255, 128 / 255),
+    std=(1 / 255,) * 3,
+)
+
 ENTRIES = (
-    mmaction(
+    _c3d(
         "c3d.ucf101-mmaction2",
         "c3d/c3d_sports1m-pretrained_8xb30-16x1x1-45e_ucf101-rgb/"
         "c3d_sports1m-pretrained_8xb30-16x1x1-45e_ucf101-rgb_20220811-31723200.pth",
         (83.08, 95.93),
-        frames=16,
-        stride=1,
-        features=4096,
-        size=112,
-        short_side=128,
-        labels="ucf101",
-        views="10x1",
-        family="C3D",
-        mean=(104 / 255, 117 / 255, 128 / 255),
-        std=(1 / 255,) * 3,
+    ),
+    _c3d(
+        "c3d.ucf101-2020-mmaction2",
+        first_releases("c3d", "c3d_sports1m_16x1x1_45e_ucf101_rgb", "20201021-26655025"),
+        (83.27, 95.90),
+        average="logits",
+        source=OLD,
     ),
     _s3d(),
     _r3d("r3d-18", "r3d18_K_200ep.pth", "k700", 700, 512),

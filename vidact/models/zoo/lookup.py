@@ -16,6 +16,7 @@ from vidact.models.zoo import (
     slowfast,
     swin,
     timesformer,
+    tsm,
     tsn,
     two_stream,
     videomae,
@@ -42,6 +43,7 @@ _FAMILIES = (
     vivit,
     vjepa2,
     tsn,
+    tsm,
     two_stream,
     classic,
 )

@@ -94,9 +94,11 @@ def _from_folders(protocol: Protocol) -> Protocol:
     return replace(protocol, rule="frame-folders", style="pyslowfast-pyav", stride=1, clips=1, fps=None)
 
 
-def timesformer(frames: int = 8, stride: int = 32, size: int = 224) -> Protocol:
-    """TimeSformer's own repository: one window from the start of the video, three crops."""
-    return Protocol("timesformer", "pyslowfast-pyav", frames, stride, 1, 3, size, (size, size), FPS)
+def timesformer(frames: int = 8, stride: int = 32, size: int = 224, *, frame_folders: bool = False) -> Protocol:
+    """TimeSformer's own repository: one window from the start of the video (of Something-Something frames from the
+    middles of equal stretches), three crops."""
+    protocol = Protocol("timesformer", "pyslowfast-pyav", frames, stride, 1, 3, size, (size, size), FPS)
+    return _from_folders(protocol) if frame_folders else protocol
 
 
 def videomae(stride: int, views: str, *, segments: bool = False) -> Protocol:

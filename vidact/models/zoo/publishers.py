@@ -6,11 +6,13 @@ Sizes are those of the published test; ``file`` is the end of the address the we
 from __future__ import annotations
 
 import re
+from typing import Literal
 
 from vidact.models.zoo import protocols
 from vidact.models.zoo.entry import Entry
 from vidact.records import Flow, Geometry, Protocol, Published, Sampling, Spec
 
+# The names stand in the assets; those of Diving-48 are its vocabulary as mmaction2 lists it (Apache-2.0).
 CLASSES = {
     "kinetics400": 400,
     "kinetics600": 600,
@@ -19,6 +21,7 @@ CLASSES = {
     "something_v2": 174,
     "ucf101": 101,
     "hmdb51": 51,
+    "diving48": 48,
 }
 Scores = tuple[float | None, float | None]
 """Published top-1 and top-5 in percent."""
@@ -29,6 +32,8 @@ _GREY_MEAN, _GREY_STD = (0.45, 0.45, 0.45), (0.225, 0.225, 0.225)
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
+OLD = "mmaction2 model zoo, releases 0.x"
+"""What mmaction2 published before its release 1.0 and lists no longer; of UCF-101 and HMDB-51 scores are of split 1."""
 UNORDERED = "The order of its classes is not published, so they have no names; --labels FILE gives them."
 
 
@@ -36,6 +41,11 @@ def fingerprint(file: str) -> str:
     """The first digits of a file's SHA-256, where its publisher ends names with them (mmaction2, torchvision)."""
     found = re.search(r"-([0-9a-f]{8})\.pth$", file)
     return found[1] if found else ""
+
+
+def first_releases(family: str, recipe: str, stamp: str) -> str:
+    """Where a file of mmaction2's releases 0.x lies; ``stamp`` is its date and fingerprint."""
+    return f"https://download.openmmlab.com/mmaction/recognition/{family}/{recipe}/{recipe}_{stamp}.pth"
 
 
 def architecture(name: str) -> str:
@@ -140,6 +150,8 @@ def mmaction(
     notes: str = "",
     protocol: Protocol | None = None,
     convert: bool = False,
+    average: Literal["scores", "logits"] = "scores",
+    source: str = "mmaction2 model zoo",
 ) -> Entry:
     """Weights of mmaction2's model zoo (``.pth``). ``views`` and ``convert`` say the protocol, unless it is given."""
     if protocol is None:
@@ -153,7 +165,8 @@ def mmaction(
         classes=CLASSES[labels],
         feature_dimension=features,
         licence="Apache-2.0",
-        published=Published(*scores, protocols.told(protocol), "mmaction2 model zoo"),
+        average=average,
+        published=Published(*scores, protocols.told(protocol), source),
         protocol=protocol,
         mean=mean,
         std=std,
@@ -161,5 +174,5 @@ def mmaction(
         notes=notes,
     )
     whole = not file or file.startswith("https://")
-    source = file if whole else f"https://download.openmmlab.com/mmaction/v1.0/recognition/{file}"
-    return Entry(spec, family, source, sha256=fingerprint(source), size=0, labels=labels, mark=_MMACTION_MARK)
+    address = file if whole else f"https://download.openmmlab.com/mmaction/v1.0/recognition/{file}"
+    return Entry(spec, family, address, sha256=fingerprint(address), size=0, labels=labels, mark=_MMACTION_MARK)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from vidact.models.zoo.publishers import mmaction, pyslowfast, pytorchvideo
+from vidact.models.zoo.publishers import OLD, first_releases, mmaction, pyslowfast, pytorchvideo
 from vidact.records import Flow
 
 _slow_ptv = partial(pytorchvideo, family="Slow", features=2048)
 _slow_psf = partial(pyslowfast, family="Slow", features=2048)
 _slow_mma = partial(mmaction, family="Slow", features=2048)
+_slow_old = partial(_slow_mma, frames=8, stride=4, source=OLD)
 _i3d_ptv = partial(pytorchvideo, family="I3D-R50", frames=8, stride=8, features=2048)
 _i3d_psf = partial(pyslowfast, family="I3D-R50", frames=8, stride=8, features=2048)
 _i3d_mma = partial(mmaction, family="I3D-R50", frames=32, stride=2, features=2048)
@@ -44,6 +45,15 @@ ENTRIES = (
         stride=8,
     ),
     _slow_mma(
+        "slow-r50-8x8.k600-mmaction2",
+        first_releases("slowonly", "slowonly_r50_video_8x8x1_256e_kinetics600_rgb", "20201015-81e5153e"),
+        (77.5, 93.7),
+        frames=8,
+        stride=8,
+        labels="kinetics600",
+        source=OLD,
+    ),
+    _slow_mma(
         "slow-r50-8x8.k700-mmaction2",
         "slowonly/slowonly_imagenet-pretrained-r50_8xb16-8x8x1-steplr-150e_kinetics700-rgb/"
         "slowonly_imagenet-pretrained-r50_16xb16-8x8x1-steplr-150e_kinetics700-rgb_20220901-4098e1eb.pth",
@@ -60,6 +70,30 @@ ENTRIES = (
         frames=8,
         stride=8,
         labels="kinetics710",
+    ),
+    _slow_old(
+        "slow-r50-8x4.ucf101-mmaction2",
+        first_releases("slowonly", "slowonly_k400_pretrained_r50_8x4x1_40e_ucf101_rgb", "20210630-ee8c850f"),
+        (92.78, 99.42),
+        labels="ucf101",
+    ),
+    _slow_old(
+        "slow-r50-8x4.ucf101-imagenet-mmaction2",
+        first_releases("slowonly", "slowonly_imagenet_pretrained_r50_8x4x1_64e_ucf101_rgb", "20210630-181e1661"),
+        (71.35, 89.35),
+        labels="ucf101",
+    ),
+    _slow_old(
+        "slow-r50-8x4.hmdb51-mmaction2",
+        first_releases("slowonly", "slowonly_k400_pretrained_r50_8x4x1_40e_hmdb51_rgb", "20210630-cee5f725"),
+        (65.95, 91.05),
+        labels="hmdb51",
+    ),
+    _slow_old(
+        "slow-r50-8x4.hmdb51-imagenet-mmaction2",
+        first_releases("slowonly", "slowonly_imagenet_pretrained_r50_8x4x1_64e_hmdb51_rgb", "20210630-16faeb6a"),
+        (37.52, 71.50),
+        labels="hmdb51",
     ),
     _slow_ptv("slow-r50-4x16.k400", "kinetics/SLOW_4x16_R50.pyth", (72.40, 90.18), frames=4, stride=16),
     _slow_psf(

@@ -24,7 +24,9 @@ def _timesformer(
     labels: str = "kinetics400",
     notes: str = "",
 ) -> Entry:
-    protocol = protocols.hub_ends(frames) if mark == _HUB_MARK else protocols.timesformer(frames, stride, size)
+    folders = labels == "something_v2"
+    own = protocols.timesformer(frames, stride, size, frame_folders=folders)
+    protocol = protocols.hub_ends(frames) if mark == _HUB_MARK else own
     spec = Spec(
         name=name,
         architecture=name.partition(".")[0],
@@ -38,6 +40,7 @@ def _timesformer(
         feature_dimension=768,
         licence="CC-BY-NC-4.0",
         published=None if scores is None else Published(*scores, protocols.told(protocol), "TimeSformer README"),
+        network={"blue_first": True} if folders else {},
         protocol=protocol,
         notes=notes,
     )
@@ -66,6 +69,21 @@ def _k600(name: str, file: str, scores: Scores, *, frames: int = 8, stride: int 
     source = f"{_SHARED}{file}?dl=1"
     return _timesformer(
         name, source, scores, frames=frames, stride=stride, size=size, classes="kinetics600", labels="", notes=UNORDERED
+    )
+
+
+def _ssv2(name: str, file: str, scores: Scores, *, frames: int, stride: int, size: int = 224) -> Entry:
+    """The authors read the pictures of Something-Something with OpenCV, blue first, and leave their channels so."""
+    return _timesformer(
+        name,
+        f"{_SHARED}{file}?dl=1",
+        scores,
+        frames=frames,
+        stride=stride,
+        size=size,
+        classes="something_v2",
+        labels="something_v2",
+        notes="Trained on pictures whose channels are blue, green, red; vidact turns its first layer round.",
     )
 
 
@@ -108,6 +126,28 @@ ENTRIES = (
         (82.2, 95.6),
         frames=96,
         stride=4,
+    ),
+    _ssv2(
+        "timesformer-b16.ssv2",
+        "tybhuml57y24wpm/TimeSformer_divST_8_224_SSv2.pyth",
+        (59.1, 85.6),
+        frames=8,
+        stride=15,
+    ),
+    _ssv2(
+        "timesformer-b16.ssv2-16x448",
+        "9t68uzk8w2fpfnv/TimeSformer_divST_16_448_SSv2.pyth",
+        (61.8, 86.9),
+        frames=16,
+        stride=8,
+        size=448,
+    ),
+    _ssv2(
+        "timesformer-b16.ssv2-64x224",
+        "3f1rm2al8mhprwa/TimeSformer_divST_64_224_SSv2.pyth",
+        (62.0, 87.5),
+        frames=64,
+        stride=2,
     ),
     _timesformer(
         "timesformer-b16.k400-hub",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 from vidact.models.zoo import i3d, tsn
 from vidact.models.zoo.entry import Entry
@@ -22,7 +23,6 @@ def joined(spec: Spec, rgb: Spec, flow: Spec) -> Spec:
         labels=rgb.labels,
         classes=rgb.classes,
         activation=rgb.activation,
-        average=rgb.average,
         feature_dimension=rgb.feature_dimension + flow.feature_dimension,
         licence=rgb.licence if rgb.licence == flow.licence else f"{rgb.licence}, {flow.licence}",
         protocol=flow.protocol,
@@ -30,13 +30,16 @@ def joined(spec: Spec, rgb: Spec, flow: Spec) -> Spec:
     )
 
 
-def _two_stream(name: str, rgb: str, flow: str, published: Published | None) -> Entry:
+def _two_stream(
+    name: str, rgb: str, flow: str, published: Published | None, average: Literal["scores", "logits"]
+) -> Entry:
     first, second = _KNOWN[rgb], _KNOWN[flow]
     bare = replace(
         first.spec,
         name=name,
         architecture=name.partition(".")[0],
         published=published,
+        average=average,
         streams=(rgb, flow),
         notes=f"{rgb} and {flow} on the same clips; each takes its own file.",
     )
@@ -49,6 +52,13 @@ ENTRIES = (
         "i3d.k400",
         "i3d-flow.k400",
         Published(74.2, 91.3, "whole test videos at 25 fps, centre crop", "kinetics-i3d"),
+        "logits",
     ),
-    _two_stream("two-stream-tsn-r50.k400-mmaction2", "tsn-r50.k400-mmaction2", "tsn-r50-flow.k400-mmaction2", None),
+    _two_stream(
+        "two-stream-tsn-r50.k400-mmaction2",
+        "tsn-r50.k400-mmaction2",
+        "tsn-r50-flow.k400-mmaction2",
+        None,
+        "scores",  # mmaction2 fuses the scores each stream wrote
+    ),
 )

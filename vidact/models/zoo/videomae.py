@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from vidact.models.zoo import protocols
 from vidact.models.zoo.entry import Entry
-from vidact.models.zoo.publishers import CLASSES, Scores, mmaction
+from vidact.models.zoo.publishers import CLASSES, UNORDERED, Scores, mmaction
 from vidact.records import Geometry, Published, Sampling, Spec
 
 _HUB_MARK = r"videomae\.embeddings\."
@@ -26,7 +26,9 @@ def _entry(
     stride: int = 4,
     views: str = "5x3",
     where: str = "",
+    ordered: bool = True,
 ) -> Entry:
+    """``ordered``: the order of the classes is known."""
     family = "VideoMAE V2" if name.startswith("videomae2") else "VideoMAE"
     protocol = protocols.videomae(stride, views, segments=labels == "something_v2")
     if mark == _HUB_MARK:
@@ -45,9 +47,10 @@ def _entry(
         licence="MIT (code; weights not checked)" if family == "VideoMAE V2" else "CC-BY-NC-4.0",
         published=None if scores is None else Published(*scores, protocols.told(protocol), f"{family} model zoo"),
         protocol=protocol,
-        notes=_PIPELINE if mark == _HUB_MARK else "",
+        notes=_PIPELINE if mark == _HUB_MARK else "" if ordered else UNORDERED,
     )
-    return Entry(spec, family, source, sha256="", size=0, labels=labels, mark=mark, where=where)
+    named = labels if ordered else ""
+    return Entry(spec, family, source, sha256="", size=0, labels=named, mark=mark, where=where)
 
 
 def _hub(name: str, repository: str, features: int, *, labels: str = "kinetics400", stride: int = 4) -> Entry:
@@ -85,6 +88,17 @@ ENTRIES = (
         where=_DRIVE,
     ),
     _entry(
+        "videomae-s16.ssv2-original",
+        "",
+        (66.8, 90.3),
+        features=384,
+        mark=_ORIGINAL_MARK,
+        labels="something_v2",
+        stride=2,
+        views="2x3",
+        where=_DRIVE,
+    ),
+    _entry(
         "videomae-b16.k400-original",
         "",
         (81.5, 95.1),
@@ -110,6 +124,16 @@ ENTRIES = (
         stride=2,
         views="2x3",
         where=_DRIVE,
+    ),
+    _entry(
+        "videomae-b16.ucf101-original",
+        "",
+        (91.3, 98.5),
+        features=768,
+        mark=_ORIGINAL_MARK,
+        labels="ucf101",
+        where=_DRIVE,
+        ordered=False,
     ),
     mmaction(
         "videomae-b16.k400-mmaction2",

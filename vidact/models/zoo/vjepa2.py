@@ -19,13 +19,12 @@ def _vjepa2(
     frames: int,
     stride: int,
     features: int,
-    labels: str = "",
-    classes: int = 0,
+    labels: str,
     fps: float = 30.0,
     top1: float | None = None,
     notes: str = "",
 ) -> Entry:
-    protocol = protocols.vjepa2(frames, stride, "2x3" if labels else "4x3", size=size)
+    protocol = protocols.vjepa2(frames, stride, "4x3" if labels == "diving48" else "2x3", size=size)
     published = None if top1 is None else Published(top1, None, protocols.told(protocol), "V-JEPA 2 README")
     spec = Spec(
         name=name,
@@ -35,7 +34,7 @@ def _vjepa2(
         mean=(0.485, 0.456, 0.406),
         std=(0.229, 0.224, 0.225),
         labels=(),
-        classes=CLASSES[labels] if labels else classes,
+        classes=CLASSES[labels],
         feature_dimension=features,
         licence="MIT",
         published=published,
@@ -65,7 +64,7 @@ ENTRIES = (
         frames=32,
         stride=2,
         features=1024,
-        classes=48,
+        labels="diving48",
         notes=_EARLIER,
     ),
     _vjepa2(
@@ -86,7 +85,7 @@ ENTRIES = (
         frames=32,
         stride=2,
         features=1408,
-        classes=48,
+        labels="diving48",
         notes=_EARLIER,
     ),
 )
