@@ -38,8 +38,8 @@ class Scoring:
 
     def grow(self) -> None:
         """One more model when the ones there are have all they can take."""
-        load = self._crew.pool.load
-        if len(self._crew.hands["scorer"]) < load.split.scorers and self._queue.items >= CALLS * self._batch:
+        missing = self._crew.pool.load.split.scorers - len(self._crew.hands["scorer"])
+        if missing > 0 and self._queue.items >= CALLS * self._lanes * self._batch:
             self._crew.start("scorer")
 
     def take(self, held: Held) -> None:
