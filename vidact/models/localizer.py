@@ -16,14 +16,14 @@ from torch import Tensor, nn
 
 from vidact.errors import ModelError, UsageError
 from vidact.models.build import load_strictly, unwrap
-from vidact.models.localization import instants, segments, timing
+from vidact.models.localization import instants, keys, segments, timing
 from vidact.models.localization.segments import Detections
 from vidact.models.localization.settings import Settings, from_json
 from vidact.models.recognizer import placed
 from vidact.models.weights import State, read_tensors
 from vidact.records import Contract, LocalizerSpec, Segments
 
-# architecture → the module that builds it. A module offers published_by(state) → format and
+# architecture → the module that builds it. A module offers MARKS, by which formats are told apart, and
 # from_state(format, state, options) → (network, state under its own keys); its network offers
 # find(features (C, T), settings) → candidates, times in rows.
 NETWORKS = {
@@ -173,7 +173,7 @@ def of_state(
 ) -> Localizer:
     """The localizer these published tensors of ``file`` make."""
     module = import_module(NETWORKS[spec.architecture])
-    form = module.published_by(state)
+    form = keys.published_by(state, module.MARKS, spec.architecture)
     network, tensors = module.from_state(form, state, spec.network)
     load_strictly(network, tensors, file)
     settings = from_json(dict(spec.settings.get(form) or next(iter(spec.settings.values()))))

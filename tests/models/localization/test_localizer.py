@@ -190,7 +190,7 @@ def test_weights_without_their_file_are_refused() -> None:
 def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "x.pth"
     torch.save({"state_dict": {"module.something.weight": torch.zeros(2)}}, file)
-    with pytest.raises(ModelError, match=r"not an ActionFormer's .first: something\.weight"):
+    with pytest.raises(ModelError, match=r"not those of actionformer .first: something\.weight"):
         load_model("actionformer.thumos14-i3d", checkpoint=file)
 
 

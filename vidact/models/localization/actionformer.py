@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vidact.errors import ModelError
+from vidact.models.keys import count
 from vidact.models.localization import pyramid
 from vidact.models.localization.blocks import ChannelNorm, ConvNorm, PredictionHead, TransformerBlock, fuse_norms
-from vidact.models.localization.keys import Table, count, rename
+from vidact.models.localization.keys import Table, rename
 from vidact.models.localization.pyramid import Level, PyramidRules, Trunk
 from vidact.models.localization.segments import Detections
 from vidact.models.localization.settings import Settings
@@ -171,18 +172,8 @@ def _distances(level: Level, positions: Tensor, labels: Tensor) -> Tensor:
     return level.offsets[0, positions]
 
 
-def published_by(state: Mapping[str, Tensor]) -> str:
-    """Whose key names these are: ``original``, ``opentad`` or ``vidact``."""
-    if any(key.startswith("backbone.embd.") for key in state):
-        return "original"
-    if any(key.startswith("projection.embed.") for key in state):
-        return "opentad"
-    if any(key.startswith("trunk.embed.") for key in state):
-        return "vidact"
-    raise ModelError(
-        f"these tensors are not an ActionFormer's (first: {next(iter(state), 'none')})",
-        hint="check --model against the file (`vidact models list`)",
-    )
+MARKS = (("backbone.embd.", "original"), ("projection.embed.", "opentad"), ("trunk.embed.", "vidact"))
+"""Whose files have a key that begins so."""
 
 
 def from_state(

@@ -206,19 +206,8 @@ def sampling(length: int, durations: int, samples: int) -> Tensor:
     return found.coalesce().float()
 
 
-def published_by(state: Mapping[str, Tensor]) -> str:
-    """Whose key names these are: ``opentad``, ``mmaction2`` or ``vidact``."""
-    for key, form in (
-        ("roi_head.proposal_roi_extractor.conv3d.0.weight", "opentad"),
-        ("x_3d_p.0.weight", "mmaction2"),
-        ("sample.weight", "vidact"),
-    ):
-        if key in state:
-            return form
-    raise ModelError(
-        f"these tensors are not a BMN's (first: {next(iter(state), 'none')})",
-        hint="check --model against the file (`vidact models list`)",
-    )
+MARKS = (("roi_head.proposal_roi_extractor.", "opentad"), ("x_3d_p.", "mmaction2"), ("sample.weight", "vidact"))
+"""Whose files have a key that begins so."""
 
 
 def from_state(

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
+from vidact.errors import ModelError
+
 Table = Sequence[tuple[str, str | None]]
 """(pattern, replacement) pairs; the first pattern that matches from the start of a key decides, None drops the
 tensor."""
@@ -32,7 +34,12 @@ def rename(state: Mapping[str, Tensor], table: Table) -> dict[str, Tensor]:
     return renamed
 
 
-def count(state: Mapping[str, Tensor], prefix: str) -> int:
-    """How many numbered modules stand under ``prefix`` (``stem.`` → 2 for stem.0.…, stem.1.…)."""
-    numbers = {key[len(prefix) :].split(".", 1)[0] for key in state if key.startswith(prefix)}
-    return len({number for number in numbers if number.isdigit()})
+def published_by(state: Mapping[str, Tensor], marks: Sequence[tuple[str, str]], architecture: str) -> str:
+    """Whose key names these are, by the pairs (beginning of a key, form). Raises ModelError when it is nobody's."""
+    for beginning, form in marks:
+        if any(key.startswith(beginning) for key in state):
+            return form
+    raise ModelError(
+        f"these tensors are not those of {architecture} (first: {next(iter(state), 'none')})",
+        hint="check --model against the file (`vidact models list`)",
+    )

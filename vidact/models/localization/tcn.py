@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vidact.errors import ModelError
-from vidact.models.localization.keys import count
+from vidact.models.keys import count
 from vidact.models.localization.segments import Detections
 from vidact.models.localization.settings import Settings
 
@@ -93,14 +93,8 @@ def _crossing(scores: np.ndarray[Any, Any], rows: np.ndarray[Any, Any], cut: flo
     return place
 
 
-def published_by(state: Mapping[str, Tensor]) -> str:
-    """Whose key names these are: only ``vidact``."""
-    if "entry.weight" in state and "layers.0.mix.weight" in state:
-        return "vidact"
-    raise ModelError(
-        f"these tensors are not a TCN's (first: {next(iter(state), 'none')})",
-        hint="train one with `vidact train localizer --model tcn`",
-    )
+MARKS = (("entry.", "vidact"),)
+"""Whose files have a key that begins so."""
 
 
 def from_state(

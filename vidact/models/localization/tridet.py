@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vidact.errors import ModelError
+from vidact.models.keys import count
 from vidact.models.localization import pyramid
 from vidact.models.localization.blocks import ChannelNorm, ConvNorm, DropPath, PredictionHead, fuse_norms, halve
-from vidact.models.localization.keys import Table, count, rename
+from vidact.models.localization.keys import Table, rename
 from vidact.models.localization.pyramid import Level, PyramidRules, Trunk
 from vidact.models.localization.segments import Detections
 from vidact.models.localization.settings import Settings
@@ -198,15 +199,8 @@ class TriDet(nn.Module):
         return torch.stack(sides, dim=1)
 
 
-def published_by(state: Mapping[str, Tensor]) -> str:
-    """Whose key names these are: ``original``, ``opentad`` or ``vidact``."""
-    for prefix, form in (("backbone.embd.", "original"), ("projection.embed.", "opentad"), ("trunk.embed.", "vidact")):
-        if any(key.startswith(prefix) for key in state):
-            return form
-    raise ModelError(
-        f"these tensors are not a TriDet's (first: {next(iter(state), 'none')})",
-        hint="check --model against the file (`vidact models list`)",
-    )
+MARKS = (("backbone.embd.", "original"), ("projection.embed.", "opentad"), ("trunk.embed.", "vidact"))
+"""Whose files have a key that begins so."""
 
 
 def from_state(
