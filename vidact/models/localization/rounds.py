@@ -36,7 +36,7 @@ def best_picks(segments: Floats, scores: Floats, lines: Integers, rules: Suppres
     first.
     """
     share = max(4 * rules.max_segments, _AT_ONCE)
-    while share < len(scores):
+    while 2 * share <= len(scores):
         floor = np.partition(scores, len(scores) - share)[len(scores) - share]
         part = np.flatnonzero(scores > floor)
         if len(part) > rules.max_segments:
@@ -45,7 +45,7 @@ def best_picks(segments: Floats, scores: Floats, lines: Integers, rules: Suppres
                 break
             if found.certain:
                 return part[found.rows], found.scores
-        share *= 2
+        share *= 4
     else:
         found = in_rounds(segments, scores, lines, rules)
     found = found or stepwise(segments, scores, lines, rules)
