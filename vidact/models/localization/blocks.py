@@ -1,19 +1,24 @@
-"""Layers for sequences of features that several localizers share: masked convolutions, local attention, position codes.
+"""Layers for sequences of features that several localizers share: masked convolutions, attention, position codes.
 
 Sequences are (B, C, T); masks are (B, 1, T) float, 1 on real positions and 0 on padding. Knows no checkpoint format:
 where published networks differ (the floor of a norm, whether a norm's output is masked), the difference is an
-argument.
+argument. What a convolution or a norm gives is changed in place where its gradient does not need it: memory is what
+long sequences wait for.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_PADDED = -1e4  # what the published local attention adds to the logits of padded keys; edges get -inf
+from vidact.models.localization.attention import attention, local_attention
+
+_TILE = 2304  # rows: what a layer keeps between its steps then stays in memory that is reused
 
 
 class ChannelNorm(nn.Module):
@@ -33,13 +38,34 @@ class ChannelNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled() and x.dtype == torch.float32 and x.device.type == "cpu":
+            return _Learnable.apply(x, self.weight, self.bias, self.eps)  # type: ignore[no-any-return, no-untyped-call]
         if self.fused or x.dtype != torch.float32:
             return F.layer_norm(x.transpose(1, 2), self.weight.shape, self.weight, self.bias, self.eps).transpose(1, 2)
         x = x - x.mean(dim=1, keepdim=True)
         spread = (x.square().mean(dim=1, keepdim=True) + self.eps).sqrt()
-        if torch.is_grad_enabled():
-            return x / spread * self.weight[:, None] + self.bias[:, None]
         return x.div_(spread).mul_(self.weight[:, None]).add_(self.bias[:, None])
+
+
+class _Learnable(torch.autograd.Function):
+    """The norm of (B, C, T) with its gradients: no transposition, and one tensor as large as the input kept."""
+
+    @staticmethod
+    def forward(context: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+        x = x - x.mean(dim=1, keepdim=True)
+        steepness = (x.square().mean(dim=1, keepdim=True) + eps).rsqrt()
+        x.mul_(steepness)
+        context.save_for_backward(x, steepness, weight)
+        return (x * weight[:, None]).add_(bias[:, None])
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:  # type: ignore[override]
+        x, steepness, weight = context.saved_tensors
+        along = gradient * x
+        share = weight / len(weight)
+        found = gradient * weight[:, None]
+        found.sub_((share @ gradient).unsqueeze(1)).addcmul_(x, (share @ along).unsqueeze(1), value=-1)
+        return found.mul_(steepness), along.sum((0, 2)), gradient.sum((0, 2)), None
 
 
 def fuse_norms(network: nn.Module, fused: bool) -> None:
@@ -47,6 +73,30 @@ def fuse_norms(network: nn.Module, fused: bool) -> None:
     for module in network.modules():
         if isinstance(module, ChannelNorm):
             module.fused = fused
+
+
+def in_tiles(
+    layer: Callable[[Tensor, Tensor], Tensor], x: Tensor, mask: Tensor, *, halo: int, stride: int = 1, unit: int = 1
+) -> Tensor:
+    """``layer(x, mask)`` tile by tile, for a layer that shortens sequences by ``stride``.
+
+    An output sees at most ``halo`` outputs' rows to either side; tiles begin at multiples of ``unit`` outputs, so that
+    what a layer counts from the beginning falls as in the whole. Training goes whole.
+    """
+    length, tile = -(-x.shape[-1] // stride), max(_TILE // unit, 1) * unit
+    if torch.is_grad_enabled() or length <= tile or x.device.type != "cpu":
+        return layer(x, mask)
+    found: Tensor | None = None
+    for first in range(0, length, tile):
+        last = min(first + tile, length)
+        low, high = max(first - halo, 0), min(last + halo, length)
+        seen = slice(low * stride, high * stride)
+        part = layer(x[:, :, seen], mask[:, :, seen])
+        if found is None:
+            found = part.new_empty(*part.shape[:2], length)
+        found[:, :, first:last] = part[:, :, first - low : last - low]
+    assert found is not None
+    return found
 
 
 def halve(mask: Tensor) -> Tensor:
@@ -66,7 +116,10 @@ class ConvNorm(nn.Module):
         self.mask_after = mask_after
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        x = F.relu(self.norm(self.conv(x) * mask))
+        return in_tiles(self._whole, x, mask, halo=self.conv.kernel_size[0] // 2)
+
+    def _whole(self, x: Tensor, mask: Tensor) -> Tensor:
+        x = F.relu(self.norm(self.conv(x).mul_(mask)), inplace=True)
         return x * mask if self.mask_after else x
 
 
@@ -90,63 +143,19 @@ class ConvAttention(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         """(B, C, T) and the mask of the *output* (B, 1, T / stride) → (B, C, T / stride)."""
-        query = self._split(self.query(self.query_norm(self.query_conv(x) * mask)))
-        key = self._split(self.key(self.key_norm(self.key_conv(x) * mask)))
-        value = self._split(self.value(self.value_norm(self.value_conv(x) * mask)))
-        query = query / math.sqrt(query.shape[-1])
+        query = self._split(self.query(self.query_norm(self.query_conv(x).mul_(mask))))
+        key = self._split(self.key(self.key_norm(self.key_conv(x).mul_(mask))))
+        value = self._split(self.value(self.value_norm(self.value_conv(x).mul_(mask))))
+        query = query.div_(math.sqrt(query.shape[-1]))
         seen = (
             local_attention(query, key, value, mask, self.reach) if self.reach else attention(query, key, value, mask)
         )
-        joined: Tensor = self.out(seen.transpose(2, 3).flatten(1, 2)) * mask
+        joined: Tensor = self.out(seen.transpose(2, 3).flatten(1, 2)).mul_(mask)
         return joined
 
     def _split(self, x: Tensor) -> Tensor:
         """(B, C, T) → (B, heads, T, C / heads)."""
         return x.view(x.shape[0], self.heads, -1, x.shape[2]).transpose(2, 3)
-
-
-def attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor) -> Tensor:
-    """Attention of every position over all real ones; (B, heads, T, D) each, queries already scaled."""
-    real = mask[:, :, None, :] > 0
-    logits = (query @ key.transpose(2, 3)).masked_fill(~real, -torch.inf)
-    return logits.softmax(-1) @ (value * mask.unsqueeze(-1))
-
-
-def local_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor, reach: int) -> Tensor:
-    """Attention of every position over those at most ``reach`` away; (B, heads, T, D) each, queries already scaled.
-
-    Works on blocks of ``reach`` queries, which together see the block before, their own and the block after.
-    """
-    batch, heads, length, channels = query.shape
-    blocks = -(-length // reach)
-    filled = blocks * reach
-    query = F.pad(query, (0, 0, 0, filled - length)).view(batch, heads, blocks, reach, channels)
-    key = _neighbourhoods(F.pad(key, (0, 0, reach, filled - length + reach)), reach)
-    value = _neighbourhoods(F.pad(value, (0, 0, reach, filled - length + reach)), reach)
-    logits = query @ key.transpose(3, 4) + _reachable(mask, blocks, reach)
-    seen = logits.softmax(-1) @ value
-    return seen.flatten(2, 3)[:, :, :length] * mask[:, :, :, None]
-
-
-def _neighbourhoods(padded: Tensor, reach: int) -> Tensor:
-    """(B, heads, (blocks + 2) × reach, D) → (B, heads, blocks, 3 × reach, D), block i with its two neighbours."""
-    return padded.unfold(2, 3 * reach, reach).transpose(3, 4)
-
-
-def _reachable(mask: Tensor, blocks: int, reach: int) -> Tensor:
-    """What is added to the logits (B, 1, blocks, reach, 3 × reach): -inf out of reach, -1e4 for padded keys, else 0."""
-    device = mask.device
-    length = mask.shape[-1]
-    position = torch.arange(reach, device=device)[:, None] + reach
-    neighbour = torch.arange(3 * reach, device=device)[None, :]
-    far = (position - neighbour).abs() > reach
-    key = torch.arange(blocks, device=device)[:, None] * reach + neighbour - reach
-    outside = (key < 0) | (key >= length)
-    # Queries past the end may see anything: their rows are cut off later and must not become NaN before.
-    query = torch.arange(blocks * reach, device=device).view(blocks, reach, 1)
-    forbidden = (far[None] | outside[:, None, :]) & (query < length)
-    padded = (mask[:, 0, key.clamp(0, length - 1)] == 0).to(mask.dtype) * _PADDED
-    return padded[:, None, :, None, :].masked_fill(forbidden[None, None], -torch.inf)
 
 
 class DropPath(nn.Module):
@@ -158,11 +167,11 @@ class DropPath(nn.Module):
         self.scale = nn.Parameter(torch.full((1, channels, 1), scale))
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.scale * x
         if not self.training or self.probability == 0:
-            return x
+            return self.scale * x
         keep = 1 - self.probability
-        return x * torch.empty((x.shape[0], 1, 1), dtype=x.dtype, device=x.device).bernoulli_(keep) / keep
+        kept = torch.empty((x.shape[0], 1, 1), dtype=x.dtype, device=x.device).bernoulli_(keep)
+        return x * (self.scale * (kept / keep))
 
 
 class TransformerBlock(nn.Module):
@@ -185,6 +194,13 @@ class TransformerBlock(nn.Module):
         self.drop1, self.drop2 = DropPath(channels, drop_path), DropPath(channels, drop_path)
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        after = halve(mask) if self.stride > 1 else mask
+        reach = self.attention.reach
+        if not reach:
+            return self._whole(x, mask), after
+        return in_tiles(self._whole, x, mask, halo=2 * reach, stride=self.stride, unit=reach), after
+
+    def _whole(self, x: Tensor, mask: Tensor) -> Tensor:
         if self.stride > 1:
             after = halve(mask)
             skip = F.max_pool1d(x, 3, stride=2, padding=1) * after
@@ -192,7 +208,7 @@ class TransformerBlock(nn.Module):
             after = mask
             skip = x * mask
         x = skip + self.drop1(self.attention(self.norm1(x), after))
-        return x + self.drop2(self.mlp(self.norm2(x)) * after), after
+        return x + self.drop2(self.mlp(self.norm2(x)).mul_(after))
 
 
 def sinusoids(length: int, channels: int) -> Tensor:
@@ -232,8 +248,12 @@ class PredictionHead(nn.Module):
             for row in range(layers)
         )
         self.out = nn.Conv1d(width, outputs, kernel, padding=kernel // 2)
+        self.halo = (layers + 1) * (kernel // 2)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        return in_tiles(self._whole, x, mask, halo=self.halo)
+
+    def _whole(self, x: Tensor, mask: Tensor) -> Tensor:
         for conv in self.convs:
             x = conv(x, mask)
         outputs: Tensor = self.out(x)

@@ -17,7 +17,15 @@ from torch.nn import functional as F
 from vidact.errors import ModelError
 from vidact.models.keys import count
 from vidact.models.localization import pyramid
-from vidact.models.localization.blocks import ChannelNorm, ConvNorm, DropPath, PredictionHead, fuse_norms, halve
+from vidact.models.localization.blocks import (
+    ChannelNorm,
+    ConvNorm,
+    DropPath,
+    PredictionHead,
+    fuse_norms,
+    halve,
+    in_tiles,
+)
 from vidact.models.localization.keys import Table, rename
 from vidact.models.localization.pyramid import Level, PyramidRules, Trunk
 from vidact.models.localization.segments import Detections
@@ -95,11 +103,16 @@ class GranularityBlock(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         if self.stride > 1:
             x, mask = F.max_pool1d(x, 3, stride=2, padding=1), halve(mask)
-        y = self.norm(x)
+        y = in_tiles(lambda x, mask: self.norm(x), x, mask, halo=0)
         whole = F.relu(self.average(y.mean(dim=-1, keepdim=True)))
-        y = self.instant(y) * whole + (self.near(y) + self.wide(y)) * self.gate(y) + y
-        x = x * mask + self.drop1(y)
-        return x + self.drop2(self.mlp(self.group_norm(x))), mask
+        x = x * mask + in_tiles(lambda y, mask: self._mixed(y, whole), y, mask, halo=self.wide.kernel_size[0] // 2)
+        seen = in_tiles(lambda x, mask: self.drop2(self.mlp(x)), self.group_norm(x), mask, halo=0)
+        return x + seen, mask
+
+    def _mixed(self, y: Tensor, whole: Tensor) -> Tensor:
+        """Both branches and what they are added to, scaled."""
+        mixed: Tensor = self.drop1(self.instant(y) * whole + (self.near(y) + self.wide(y)) * self.gate(y) + y)
+        return mixed
 
 
 class TriDet(nn.Module):
