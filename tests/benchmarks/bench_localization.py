@@ -5,6 +5,8 @@
     python tests/benchmarks/bench_localization.py model TRIDET --name tridet
     python tests/benchmarks/bench_localization.py model OPENTAD --name bmn
     python tests/benchmarks/bench_localization.py train ACTIONFORMER
+    python tests/benchmarks/bench_localization.py train TRIDET --name tridet --rows 576
+    python tests/benchmarks/bench_localization.py train OPENTAD --name bmn
 
 ACTIONFORMER, TRIDET and OPENTAD are checkouts of the authors' repositories (happyharrycn/actionformer_release,
 dingfengshi/TriDet, sming256/OpenTAD), kept outside this one; PyYAML is needed. Their compiled suppression is built in a
@@ -35,8 +37,12 @@ import torch
 from torch.utils import cpp_extension
 
 from vidact import load_model
+from vidact.models.localization import actionformer, tridet
+from vidact.models.localization import bmn as boundary_matching
+from vidact.models.localization.keys import published_by
 from vidact.models.localization.segments import Detections, suppress
 from vidact.models.localization.settings import Suppression
+from vidact.models.localization.timing import align
 from vidact.models.localizer import Localizer
 from vidact.records import Contract
 from vidact.training.localizer import LocalizerTrainer, Shape, fresh
@@ -45,6 +51,7 @@ from vidact.training.objectives import Losses, Sequences, stack
 
 NAMES = {"actionformer": "actionformer.thumos14-i3d", "tridet": "tridet.thumos14-i3d", "bmn": "bmn.anet-tsp"}
 CONFIG = "configs/thumos_i3d.yaml"
+READERS: dict[str, Any] = {"actionformer": actionformer, "tridet": tridet, "bmn": boundary_matching}
 
 
 def build(source: Path, folder: str) -> None:
@@ -181,7 +188,7 @@ def _values(rules: Suppression) -> dict[str, Any]:
     return {name: getattr(rules, name) for name in Suppression.__slots__}
 
 
-def published(checkout: Path, folder: str) -> tuple[Any, dict[str, Any]]:
+def published(checkout: Path, folder: str, rows: int = 0) -> tuple[Any, dict[str, Any]]:
     """The authors' ActionFormer or TriDet for THUMOS-14, weights drawn by their own initialisation, and its config."""
     original(checkout, folder)
     from libs.core import load_config
@@ -189,6 +196,9 @@ def published(checkout: Path, folder: str) -> tuple[Any, dict[str, Any]]:
 
     torch.manual_seed(0)
     config = load_config(str(checkout / CONFIG))
+    # The points of its pyramid stand in a table, as published for six times the training length: 13,824 rows at most.
+    longest = config["model"]["max_buffer_len_factor"]
+    config["model"]["max_buffer_len_factor"] = max(longest, float(rows // config["dataset"]["max_seq_len"] + 1))
     return make_meta_arch(config["model_name"], **config["model"]).eval(), config
 
 
@@ -202,17 +212,22 @@ def loaded(name: str, network: torch.nn.Module) -> Localizer:
 
 
 def model(checkout: Path, folder: str, name: str, rounds: int, minutes: float) -> None:
-    """Forward and post-processing of features that cover ``minutes`` (BMN: which it sees resized)."""
-    fps, seconds = 30.0, 60 * minutes
+    """Forward and post-processing of features that cover ``minutes``.
+
+    BMN sees them resized: OpenTAD when it reads a file, with torchvision, which is not timed; vidact here.
+    """
+    fps, seconds = 15.0 if name == "bmn" else 30.0, 60 * minutes
+    stride, window, dimension = (16, 16, 512) if name == "bmn" else (4, 16, 2048)
+    rows = int((seconds * fps - window) / stride) + 1
+    features = np.random.default_rng(0).normal(0, 1, (rows, dimension)).astype(np.float32)
     if name == "bmn":
         network, run = bmn(checkout, folder)
-        features = np.random.default_rng(0).normal(0, 1, (128, 512)).astype(np.float32)
-        run_theirs = partial(run, features, seconds)
+        run_theirs = partial(run, align(torch.from_numpy(features.T), 128).T.numpy(), seconds)
     else:
-        network, config = published(checkout, folder)
-        stride, window = config["dataset"]["feat_stride"], config["dataset"]["num_frames"]
-        shape = int((seconds * fps - window) / stride) + 1, config["dataset"]["input_dim"]
-        features = np.random.default_rng(0).normal(0, 1, shape).astype(np.float32)
+        network, config = published(checkout, folder, rows)
+        assert (stride, window, dimension) == tuple(
+            config["dataset"][key] for key in ("feat_stride", "num_frames", "input_dim")
+        )
         video = {"video_id": "", "feats": torch.from_numpy(features.T.copy()), "fps": fps, "duration": seconds}
         video |= {"feat_stride": stride, "feat_num_frames": window}
 
@@ -288,44 +303,100 @@ def bmn(checkout: Path, folder: str) -> tuple[Any, Callable[[Any, float], Any]]:
     return network, run
 
 
-def train(checkout: Path, folder: str, name: str, rounds: int) -> None:
-    """A step of training on two sequences of the published length: losses, gradients, clipping, AdamW, mean weights."""
-    network, config = published(checkout, folder)
-    length = config["dataset"]["max_seq_len"]  # to which the originals pad whatever is shorter
+def train(checkout: Path, folder: str, name: str, rounds: int, rows: int) -> None:
+    """A step of training on the same sequences from the same weights: losses, gradients, clipping, optimiser, mean
+    weights. Both begin with the originals' weights; the first losses are printed (layers are dropped and pairs drawn by
+    chance)."""
+    network, batch, loss = (bmn_training if name == "bmn" else pyramid_training)(checkout, folder, rows)
+    count, _, length = batch.features.shape
     averaged, network = copy.deepcopy(network), network.train()
-    solver = torch.optim.AdamW(network.parameters(), lr=1e-4, weight_decay=0.05)
-    draw = torch.Generator().manual_seed(0)
-    classes, dimension = config["dataset"]["num_classes"], config["dataset"]["input_dim"]
-    features = [torch.randn(dimension, length, generator=draw) for _ in range(2)]
-    starts = [torch.rand(15, 1, generator=draw) * length * 0.9 for _ in range(2)]
-    segments = [torch.cat([start, start + 2 + torch.rand(15, 1, generator=draw) * 40], dim=1) for start in starts]
-    labels = [torch.randint(classes, (15,), generator=draw) for _ in range(2)]
-    videos = [
-        dict(zip(("feats", "segments", "labels"), one, strict=True))
-        for one in zip(features, segments, labels, strict=True)
-    ]
+    method = torch.optim.Adam if name == "bmn" else torch.optim.AdamW  # as published
+    solver = method(network.parameters(), lr=1e-4, weight_decay=1e-4 if name == "bmn" else 0.05)
+    losses: dict[str, float] = {}
 
     def run_theirs() -> None:
         solver.zero_grad(set_to_none=True)
-        network(videos)["final_loss"].backward()
+        lost = loss()
+        lost.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         solver.step()
         with torch.no_grad():
             for mean, value in zip(averaged.state_dict().values(), network.state_dict().values(), strict=True):
                 mean.copy_(0.999 * mean + 0.001 * value)
+        losses.setdefault("theirs", float(lost.detach()))
 
-    contract = Contract(30, 16, 4, 8.0, dimension, "i3d")
-    start = fresh(name, "bench", contract, [str(label) for label in range(classes)], Shape(length=length))
+    trainer = own_training(name, network, batch)
+
+    def run_ours() -> None:
+        trainer.step(batch)
+        losses.setdefault("ours", trainer.state.loss / count)
+
+    sizes = [sum(part.numel() for part in one.parameters()) for one in (trainer.network, network)]
+    run_theirs(), run_ours()
+    print(f"{name}, a step of {count} × {length} rows: {sizes[0]} and {sizes[1]} weights")
+    print(f"{name}: first loss of ours {losses['ours']:.4f}, of theirs {losses['theirs']:.4f}", flush=True)
+    cpu, ratio, wall = compare(run_ours, run_theirs, rounds)
+    print(f"{name}: ours {cpu:.2f} s CPU; CPU ratio {ratio:.2f}, wall ratio {wall:.2f}")
+
+
+def own_training(name: str, network: torch.nn.Module, batch: Sequences) -> LocalizerTrainer:
+    """vidact's training of the same network, from the same weights."""
+    _, dimension, length = batch.features.shape
+    state = network.state_dict()
+    labels = [str(label) for label in range(1 if name == "bmn" else state["cls_head.cls_head.conv.bias"].numel())]
+    shape = Shape(length, fit="resize", width=256) if name == "bmn" else Shape(length)
+    start = fresh(name, "bench", Contract(30, 16, 4, 8.0, dimension, "i3d"), labels, shape)
+    form = published_by(state, READERS[name].MARKS, name)
+    start.network.load_state_dict(READERS[name].from_state(form, state, start.spec.network)[1])
     data: Any = types.SimpleNamespace(steps=lambda: 1000)
     score: Any = None
     trainer = LocalizerTrainer(start, data, Recipe(rounds=1, lr=1e-4), "", losses=Losses(), score=score)
     trainer.network.train()
-    batch = Sequences(*stack(features, length), tuple(segments), tuple(labels))
-    sizes = [sum(part.numel() for part in one.parameters()) for one in (trainer.network, network)]
-    run_theirs(), trainer.step(batch)
-    cpu, ratio, wall = compare(lambda: trainer.step(batch), run_theirs, rounds)
-    print(f"{name}, a step of 2 × {length} rows: {sizes[0]} and {sizes[1]} weights")
-    print(f"{name}: ours {cpu:.2f} s CPU; CPU ratio {ratio:.2f}, wall ratio {wall:.2f}")
+    return trainer
+
+
+def sequences(count: int, dimension: int, length: int, classes: int, longest: float) -> Sequences:
+    """Features and 15 segments of each of some sequences."""
+    draw = torch.Generator().manual_seed(0)
+    features = [torch.randn(dimension, length, generator=draw) for _ in range(count)]
+    starts = [torch.rand(15, 1, generator=draw) * length * 0.9 for _ in range(count)]
+    lengths = [2 + torch.rand(15, 1, generator=draw) * longest for _ in range(count)]
+    segments = [
+        torch.cat([start, torch.clamp(start + size, max=length)], dim=1)
+        for start, size in zip(starts, lengths, strict=True)
+    ]
+    labels = [torch.randint(classes, (15,), generator=draw) for _ in range(count)]
+    return Sequences(*stack(features, length), tuple(segments), tuple(labels))
+
+
+Training = tuple[Any, Sequences, Callable[[], torch.Tensor]]
+"""The authors' network, a batch for it, and its loss on that batch."""
+
+
+def pyramid_training(checkout: Path, folder: str, rows: int) -> Training:
+    """ActionFormer or TriDet on two sequences, the published batch."""
+    network, config = published(checkout, folder)
+    length = rows or config["dataset"]["max_seq_len"]
+    network.max_seq_len = length  # to which the originals pad whatever is shorter
+    batch = sequences(2, config["dataset"]["input_dim"], length, config["dataset"]["num_classes"], 40.0)
+    videos = [
+        dict(zip(("feats", "segments", "labels"), one, strict=True))
+        for one in zip(batch.features, batch.segments, batch.labels, strict=True)
+    ]
+    return network, batch, lambda: network(videos)["final_loss"]
+
+
+def bmn_training(checkout: Path, folder: str, rows: int) -> Training:
+    """BMN on four sequences of the published length, a quarter of the published batch: 16 take OpenTAD 20 GB."""
+    network, _ = bmn(checkout, folder)
+    batch = sequences(4, 512, rows or 128, 1, 80.0)
+    mask = batch.mask[:, 0] > 0
+
+    def loss() -> torch.Tensor:
+        parts = network(batch.features, mask, None, gt_segments=batch.segments, gt_labels=batch.labels)
+        return parts["cost"]  # type: ignore[no-any-return]
+
+    return network, batch, loss
 
 
 def whole_numbers(text: str) -> list[int]:
@@ -343,6 +414,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0, help="of features for model")
     parser.add_argument("--counts", type=whole_numbers, default=[2000], help="of candidates for nms")
     parser.add_argument("--caps", type=whole_numbers, default=[100, 200, 1000, 2000], help="for nms")
+    parser.add_argument("--rows", type=int, default=0, help="of a sequence for train; 0: as published")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     with tempfile.TemporaryDirectory() as folder:
@@ -350,7 +422,7 @@ def main() -> None:
         if given.what == "nms":
             nms(given.original, built, given.rounds, given.counts, given.caps)
         elif given.what == "train":
-            train(given.original, built, given.name, given.rounds)
+            train(given.original, built, given.name, given.rounds, given.rows)
         else:
             model(given.original, built, given.name, given.rounds, given.minutes)
 

@@ -43,10 +43,11 @@ class _LocalAttention(torch.autograd.Function):
         key, value = _rows(key, reach, spare + reach), _rows(value, reach, spare + reach)
         logits = _products(query, _neighbourhoods(key, reach))
         real = F.pad(mask, (0, spare)).view(batch, 1, blocks, reach, 1)
-        weights = logits.add_(_reachable(mask, blocks, reach)).softmax(-1).mul_(real).to(value.dtype)
+        # Where autocast computes in fewer bits, these are float32.
+        weights = logits.add_(_reachable(mask, blocks, reach)).softmax(-1).mul_(real)
         context.save_for_backward(query, key, value, weights)
         context.length = length
-        return _products(weights, _neighbourhoods(value, reach).mT).flatten(2, 3)[:, :, :length]
+        return _products(weights.to(value.dtype), _neighbourhoods(value, reach).mT).flatten(2, 3)[:, :, :length]
 
     @staticmethod
     def backward(context: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:  # type: ignore[override]
@@ -54,7 +55,8 @@ class _LocalAttention(torch.autograd.Function):
         reach, length = query.shape[3], context.length
         gradient = _rows(gradient, 0, query.shape[2] * reach - length).view(query.shape)
         of_weights = weights * _products(gradient, _neighbourhoods(value, reach))
-        of_logits = of_weights.sub_(weights * of_weights.sum(-1, keepdim=True))
+        of_logits = of_weights.sub_(weights * of_weights.sum(-1, keepdim=True)).to(query.dtype)
+        weights = weights.to(query.dtype)
         of_query = _products(of_logits, _neighbourhoods(key, reach).mT).flatten(2, 3)
         of_key, of_value = _joined(_products(of_logits.mT, query)), _joined(_products(weights.mT, gradient))
         return of_query[:, :, :length], of_key[:, :, :length], of_value[:, :, :length], None, None
