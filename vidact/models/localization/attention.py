@@ -50,7 +50,7 @@ class _LocalAttention(torch.autograd.Function):
         return _products(weights.to(value.dtype), _neighbourhoods(value, reach).mT).flatten(2, 3)[:, :, :length]
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:  # type: ignore[override]
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
         query, key, value, weights = context.saved_tensors
         reach, length = query.shape[3], context.length
         gradient = _rows(gradient, 0, query.shape[2] * reach - length).view(query.shape)
@@ -79,8 +79,9 @@ def _neighbourhoods(rows: Tensor, reach: int) -> Tensor:
 
 def _joined(neighbourhoods: Tensor) -> Tensor:
     """(B, heads, blocks, 3 × reach, D) → (B, heads, blocks × reach, D): the sum of what lies on the same row."""
-    before, found, after = neighbourhoods.unflatten(3, (3, -1)).unbind(3)
-    found = found.contiguous()
+    batch, heads, blocks, rows, channels = neighbourhoods.shape
+    parts = neighbourhoods.view(batch, heads, blocks, 3, rows // 3, channels)
+    before, found, after = parts[:, :, :, 0], parts[:, :, :, 1].contiguous(), parts[:, :, :, 2]
     found[:, :, :-1] += before[:, :, 1:]
     found[:, :, 1:] += after[:, :, :-1]
     return found.flatten(2, 3)

@@ -59,7 +59,7 @@ class _Learnable(torch.autograd.Function):
         return (x * weight[:, None]).add_(bias[:, None])
 
     @staticmethod
-    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:  # type: ignore[override]
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, steepness, weight = context.saved_tensors
         along = gradient * x
         share = weight / len(weight)
@@ -208,7 +208,8 @@ class TransformerBlock(nn.Module):
             after = mask
             skip = x * mask
         x = skip + self.drop1(self.attention(self.norm1(x), after))
-        return x + self.drop2(self.mlp(self.norm2(x)).mul_(after))
+        found: Tensor = x + self.drop2(self.mlp(self.norm2(x)).mul_(after))
+        return found
 
 
 def sinusoids(length: int, channels: int) -> Tensor:
