@@ -74,9 +74,9 @@ def laid_out(run: Prepared, count: int) -> list[Opened]:
             with suppress(VideoError):
                 opened.append(task.open(video))
         clips = sum(one.outline.rows for one in opened)
-        if not opened or clips >= 1.03 * count:
+        if not opened or clips >= 1.06 * count:
             return opened
-        stride *= min(0.95, clips / (1.03 * count))
+        stride *= min(0.95, clips / (1.06 * count))
 
 
 def batches(task: Classify, opened: Sequence[Opened]) -> Iterator[np.ndarray[Any, np.dtype[np.uint8]]]:
