@@ -179,7 +179,7 @@ def test_a_model_that_fails_says_so() -> None:
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no such setting")
 def test_models_keep_the_memory_they_free() -> None:
     code = """
-import os, resource
+import resource
 import numpy as np
 from engine.fakes import FakeTask
 from vidact.engine.worker import Scorer
@@ -195,10 +195,8 @@ scorer.score([(0, 0, 4)], frames)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(5):
     scorer.score([(0, 0, 4)], frames)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before, os.environ["OMP_WAIT_POLICY"])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
-    faults, waiting = done.stdout.split()
-    assert int(faults) < 1000, "80 MB are 20,000 pages each time"
-    assert waiting == "PASSIVE"
+    assert int(done.stdout) < 1000, "80 MB are 20,000 pages each time"

@@ -13,7 +13,7 @@ from vidact.errors import ModelError
 from vidact.models.build import fold_norms
 from vidact.models.keys import choose, count, rename
 from vidact.models.recognition import transformer
-from vidact.models.recognition.blocks import Bottleneck, Classifier, ConvNorm, Factorised, Head, equal_size
+from vidact.models.recognition.blocks import Bottleneck, Classifier, ConvNorm, Factorised, Head, equal_size, sigmoid
 from vidact.models.recognition.i3d import same_max
 from vidact.models.recognition.pathway import Pathway, Shape, as_filed
 from vidact.models.recognition.resnet2d import SHIFTED, Bottleneck2d, shifted
@@ -121,6 +121,14 @@ def test_factorised_order(time_first: bool) -> None:
     block = Factorised(2, 3, 4, (3, 5, 5), (2, 2, 2), time_first=time_first)
     assert block.time.weight.shape == ((3, 2, 3, 1, 1) if time_first else (4, 3, 3, 1, 1))
     assert block(torch.randn(1, 2, 4, 8, 8)).shape == (1, 4, 2, 4, 4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_sigmoid_is_the_same_wherever_a_number_lies(dtype: torch.dtype) -> None:
+    for row in torch.randn(200, 31, generator=torch.Generator().manual_seed(0)).to(dtype):
+        first, second = sigmoid(row.repeat(2, 1))  # 62 numbers: most of the second half fill no vector
+        assert torch.equal(first, second)
+        assert torch.allclose(first.double(), row.double().sigmoid(), rtol=1e-6 if dtype == torch.float32 else 1e-2)
 
 
 def test_equal_size() -> None:

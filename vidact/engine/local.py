@@ -78,8 +78,10 @@ class Load:
 
     @property
     def budget(self) -> int:
-        """Bytes of pictures decoded and not yet scored, at most."""
-        return (2 * self.split.decoders + 2 * self.split.scorers + 2) * self.block_bytes
+        """Bytes of pictures decoded and not yet scored, at most: blocks for all, and twice what models work at."""
+        split = self.split
+        at_work = 2 * split.scorers * split.score_threads * self.batch * self.item_bytes
+        return max((2 * split.decoders + 2 * split.scorers + 2) * self.block_bytes, 2 * at_work)
 
 
 class Pool(Protocol):
@@ -123,7 +125,9 @@ class LocalPool:
         load = self.load
         if kind == "scorer":
             return Worker(kind, Scorer(load.task, load.batch, load.split.score_threads))
-        return Worker(kind, Decoder(load.task, load.block_rows, load.split.decode_threads, own_process=False))
+        # Nothing is decoded while the model works: a block feeds all of its lanes.
+        rows = max(load.block_rows, load.split.score_threads * load.batch // load.task.views)
+        return Worker(kind, Decoder(load.task, rows, load.split.decode_threads, own_process=False))
 
     def submit(self, worker: Worker, method: str, *arguments: Any) -> Call:
         """Note a call; ``wait`` makes it."""

@@ -324,9 +324,6 @@ class Scorer:
     """
 
     def __init__(self, task: Task, batch: int, lanes: int) -> None:
-        # Read when torch is imported. Threads that wait by spinning take the cores from the decoders, and from whatever
-        # else runs here: two to seven times the CPU time was seen.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         _keep_freed_memory()
         self._task, self._batch = task, batch
         self._model: Any = None

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vidact.errors import ModelError
+from vidact.models.recognition.blocks import sigmoid
 
 Triple = tuple[int, int, int]
 
@@ -37,7 +38,7 @@ class ChannelAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) → the same, channels weighted."""
         flat = x.flatten(2)
-        weight = torch.sigmoid(self.mlp(flat.mean(dim=2)) + self.mlp(flat.max(dim=2).values))
+        weight = sigmoid(self.mlp(flat.mean(dim=2)) + self.mlp(flat.max(dim=2).values))
         return x * weight[:, :, None, None, None]
 
 
@@ -51,7 +52,7 @@ class SpatialAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) → the same, places weighted."""
         summary = torch.cat((x.mean(dim=1, keepdim=True), x.max(dim=1, keepdim=True).values), dim=1)
-        return x * torch.sigmoid(self.conv(summary))
+        return x * sigmoid(self.conv(summary))
 
 
 class Shrink(nn.AvgPool3d):

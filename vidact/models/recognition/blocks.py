@@ -18,6 +18,8 @@ Triple = tuple[int, int, int]
 ONE: Triple = (1, 1, 1)
 WHOLE = 1 << 30
 """A window's side that takes the whole axis."""
+VECTORS = 64
+"""Numbers that fill whole vectors on every CPU, in every type."""
 
 
 class Normed(nn.Module):
@@ -265,6 +267,18 @@ def window_mean(x: Tensor, window: Triple) -> Tensor:
     if kernel == list(x.shape[2:]):
         return x.mean(dim=(2, 3, 4), keepdim=True)
     return slid_mean(x, (kernel[0], kernel[1], kernel[2]), ONE)
+
+
+def sigmoid(x: Tensor) -> Tensor:
+    """As torch's, but no number's last bit depends on where it lies.
+
+    On CPUs torch computes the last numbers of a tensor, those that fill no vector, in a way of their own. A clip's
+    score would depend on its place in the batch, and so on which other clips happened to be ready.
+    """
+    short = -x.numel() % VECTORS
+    if not short or x.device.type != "cpu":
+        return x.sigmoid()
+    return F.pad(x.flatten(), (0, short)).sigmoid()[: x.numel()].view_as(x)
 
 
 def slid_mean(x: Tensor, kernel: Triple, stride: Triple) -> Tensor:

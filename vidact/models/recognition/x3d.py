@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vidact.models.keys import Rows, choose, rename, shape
-from vidact.models.recognition.blocks import ONE, Classifier, ConvNorm, Head, Triple
+from vidact.models.recognition.blocks import ONE, Classifier, ConvNorm, Head, Triple, sigmoid
 from vidact.models.recognition.pathway import MMACTION_BLOCKS, PYSLOWFAST_BLOCKS, PYTORCHVIDEO_BLOCKS, STAGES, depth
 
 # The window the head averages: the frames and the last map of the training clips.
@@ -128,7 +128,7 @@ class Squeeze(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) → the same shape."""
         mean = x.mean(dim=(2, 3, 4), keepdim=True)
-        return x.mul_(self.expand(self.reduce(mean).relu_()).sigmoid_())
+        return x.mul_(sigmoid(self.expand(self.reduce(mean).relu_())))
 
 
 class Block(nn.Module):
