@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
 from typing import Any
@@ -155,6 +159,69 @@ def test_what_clips_share_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> N
     for clip, expected in zip(torch.cat(found)[:3], (shown[0:4], shown[1:5], shown[2:6]), strict=True):
         assert torch.equal(clip, Pictures(SPEC).clips(Eyes(), expected[None])[0])
     assert (found[1][1] == 128).all()
+
+
+def test_what_threads_share_is_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    computed, tvl1, together = [], flow.tvl1, threading.Barrier(4)
+    shown = scene([0, 1, 3, 2, 5, 4, 6])
+    clips = [shown[first : first + 4][None] for first in range(4)]
+    expected = [Pictures(SPEC).clips(Eyes(), clip) for clip in clips]
+
+    def slow(first: Any, second: Any) -> Any:
+        computed.append(len(first))
+        time.sleep(0.1)
+        return tvl1(first, second)
+
+    def one(clip: np.ndarray) -> torch.Tensor:
+        together.wait(10)
+        return pictures.clips(Eyes(), clip)
+
+    monkeypatch.setattr(flow, "tvl1", slow)
+    pictures = pickle.loads(pickle.dumps(Pictures(SPEC)))
+    with ThreadPoolExecutor(4) as lanes:
+        found = list(lanes.map(one, clips))
+    assert sum(computed) == 6
+    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+
+
+def test_flow_that_other_threads_push_out_is_still_there_for_who_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    tvl1, begun, others_done = flow.tvl1, threading.Event(), threading.Event()
+    shown, pictures = scene([0, 1, 3, 2, 5]), Pictures(SPEC)
+    expected = pictures.clips(Eyes(), shown[None, :4]), Pictures(SPEC).clips(Eyes(), shown[None, 1:])
+
+    def held(first: Any, second: Any) -> Any:
+        if threading.current_thread() is not threading.main_thread():
+            begun.set()
+            assert others_done.wait(10)
+        return tvl1(first, second)
+
+    monkeypatch.setattr(flow, "tvl1", held)
+    with ThreadPoolExecutor(1) as lane:
+        found = lane.submit(pictures.clips, Eyes(), shown[None, 1:])  # two of its three are known
+        assert begun.wait(10)
+        for steps in ([7, 8, 9, 10], [10, 8, 6, 4], [-1, -3, -5, -7]):
+            pictures.clips(Eyes(), scene(steps)[None])
+        others_done.set()
+        assert torch.equal(found.result(), expected[1])
+    assert torch.equal(pictures.clips(Eyes(), shown[None, :4]), expected[0])
+
+
+def test_flow_that_fails_fails_for_all_who_wait_and_is_tried_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown, pictures, together = scene([0, 1, 3, 2])[None], Pictures(SPEC), threading.Barrier(4)
+
+    def broken(first: Any, second: Any) -> Any:
+        time.sleep(0.05)
+        raise MemoryError("no room")
+
+    def one(_: int) -> None:
+        together.wait(10)
+        with pytest.raises(MemoryError, match="no room"):
+            pictures.clips(Eyes(), shown)
+
+    with monkeypatch.context() as patch, ThreadPoolExecutor(4) as lanes:
+        patch.setattr(flow, "tvl1", broken)
+        assert len(list(lanes.map(one, range(4)))) == 4
+    assert torch.equal(pictures.clips(Eyes(), shown), Pictures(SPEC).clips(Eyes(), shown))
 
 
 def test_several_crops_are_where_they_would_be_without_flow() -> None:

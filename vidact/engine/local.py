@@ -99,7 +99,11 @@ class Pool(Protocol):
 
 
 class LocalPool:
-    """Workers as objects of this process (``--workers 0``): for debugging. Nothing can be killed here."""
+    """Workers as objects of this process (``--workers 0``): for debugging. Nothing can be killed here.
+
+    Between the outcomes of ``classify(workers=0)`` the caller's process has one torch thread; the number it had comes
+    back when the generator ends.
+    """
 
     kills = False
 

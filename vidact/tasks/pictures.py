@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from concurrent.futures import Future
 from dataclasses import replace
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +19,8 @@ import numpy as np
 from vidact.records import Flow, Spec
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from numpy.typing import NDArray
     from torch import Tensor
 
@@ -29,7 +33,8 @@ class Pictures:
 
     ``frames`` is how many frames the model is shown (default: as many as its weights were trained on). Of several
     ``crops`` flow is made of each alone: the square around a crop would not fit beside the edge it stands at. Flow
-    between two pictures is computed once for all clips of a batch and its neighbours that hold both.
+    between two pictures is computed once for all clips of a batch and its neighbours that hold both, also where several
+    threads ask at once.
     """
 
     def __init__(self, spec: Spec, frames: int | None = None, *, crops: int = 1) -> None:
@@ -42,7 +47,7 @@ class Pictures:
                 side = max(self.geometry.short_side, *self.geometry.size)
                 self.geometry = replace(self.geometry, size=(side, side))
         self.item = (count, *self.geometry.size, 3)
-        self._known: OrderedDict[bytes, Tensor] = OrderedDict()
+        self._known = _Known()
 
     def follow(self, index: Index, grid: ClipGrid, ahead: float = 0.5) -> ClipGrid:
         """The same clips with the frames flow leads to. ``ahead``: where in its share of a clip a frame is looked up.
@@ -82,14 +87,12 @@ class Pictures:
         digests = [[hashlib.blake2b(one.tobytes(), digest_size=16).digest() for one in clip] for clip in pictures]
         pairs = [(clip, begin) for clip in range(count) for begin in begins.ravel().tolist()]
         keys = [digests[clip][begin] + digests[clip][begin + 1] for clip, begin in pairs]
-        new = {key: pair for key, pair in zip(keys, pairs, strict=True) if key not in self._known}
-        if new:
-            self._known.update(zip(new, self._fields(pictures, list(new.values()), flow, device), strict=True))
-        for key in keys:
-            self._known.move_to_end(key)
-        found = torch.stack([self._known[key] for key in keys])
-        while len(self._known) > 2 * len(keys):
-            self._known.popitem(last=False)
+        place = dict(zip(keys, pairs, strict=True))
+
+        def fields(new: Sequence[bytes]) -> list[Tensor]:
+            return self._fields(pictures, [place[key] for key in new], flow, device)
+
+        found = torch.stack(self._known.get(keys, fields))
         levels = found.reshape(count, self.frames, 2 * flow.fields, *found.shape[2:])
         return levels.transpose(1, 2).float()
 
@@ -111,3 +114,48 @@ class Pictures:
         (tall, wide), (height, width) = self.geometry.size, self.spec.geometry.size
         top, left = (tall - height) // 2, (wide - width) // 2
         return planes[..., top : top + height, left : left + width]
+
+
+class _Known:
+    """Flow by the digest of its two pictures, of late: each computed by the first thread that asks, awaited by others.
+
+    Others may push out a key while its flow is awaited or computed, so a call holds on to what it asked for itself.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._futures: OrderedDict[bytes, Future[Tensor]] = OrderedDict()
+
+    def __reduce__(self) -> tuple[type[_Known], tuple[()]]:
+        """Sent to another process it is empty: no lock can go there, and no flow need."""
+        return _Known, ()
+
+    def get(self, keys: Sequence[bytes], compute: Callable[[Sequence[bytes]], Sequence[Tensor]]) -> list[Tensor]:
+        """The flow of each key; ``compute`` gives that of those nobody has asked for. What it raises, all get."""
+        mine: dict[bytes, Future[Tensor]] = {}
+        with self._lock:
+            for key in keys:
+                if key not in self._futures:
+                    self._futures[key] = mine[key] = Future()
+                self._futures.move_to_end(key)
+            wanted = [self._futures[key] for key in keys]
+        if mine:
+            self._fill(mine, compute)  # before waiting: nobody who is waited for waits
+        with self._lock:
+            while len(self._futures) > 2 * len(keys):
+                self._futures.popitem(last=False)
+        return [future.result() for future in wanted]
+
+    def _fill(self, mine: dict[bytes, Future[Tensor]], compute: Callable[[Sequence[bytes]], Sequence[Tensor]]) -> None:
+        try:
+            for future, value in zip(mine.values(), compute(list(mine)), strict=True):
+                future.set_result(value)
+        except BaseException as error:  # even an interrupt: others would wait for ever
+            with self._lock:
+                for key, future in mine.items():
+                    if self._futures.get(key) is future:
+                        del self._futures[key]
+            for future in mine.values():
+                if not future.done():
+                    future.set_exception(error)
+            raise
