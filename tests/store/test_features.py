@@ -146,7 +146,8 @@ def test_formats_and_layouts_of_the_field(tmp_path: Path, form: str, layout: str
     found = opened.read("day/a")
     np.testing.assert_array_equal(found.array, made().array)
     assert (found.duration, found.fps) == (4.0, 25.0)
-    assert opened.find("day/a.mp4") == opened.find("elsewhere/a.mkv") == "day/a" and opened.find("b.mp4") is None
+    assert opened.find("day/a.mp4") == opened.find("a.mkv") == opened.find("tapes/day/a.mkv") == "day/a"
+    assert opened.find("b.mp4") is None and opened.find("elsewhere/a.mkv") is None
 
 
 def test_one_stem_twice_is_an_error(tmp_path: Path) -> None:

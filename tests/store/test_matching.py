@@ -82,3 +82,31 @@ def test_ambiguous_names_are_refused(found: list[str], truth: list[str], named: 
 def test_one_name_among_many(video: str, name: str | None) -> None:
     names = Names(["day/a", "night/a", "abs/c", "clip", "video.1", "video.2", "xyz_000010_000020"], "")
     assert names.find(video) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "video", "same"),
+    [
+        ("cam1/0001", "cam2/0001.mp4", False),
+        ("cam1/v_abc", "cam2/abc.mp4", False),
+        ("day/cam1/0001", "night/cam1/0001.mp4", False),
+        ("cam1/0001", "0001.mp4", True),
+        ("0001", "cam2/0001.mp4", True),
+        ("cam1/0001", "archive/cam1/0001.mp4", True),
+        ("feats/cam1/0001", "cam1/0001.mp4", True),
+    ],
+)
+def test_folders_that_contradict_are_two_videos(name: str, video: str, same: bool) -> None:
+    assert Names([name], "").find(video) == (name if same else None)
+    assert match([video], [name]).of == ({video: name} if same else {})
+
+
+def test_only_a_file_has_an_ending_nobody_knows() -> None:
+    names = Names(["S01", "clip", "two", "two.mp4"], "")
+    assert [names.find(video, file=False) for video in ("S01.E02", "clip.odd", "S01.mp4", "two.avi")] == [
+        None,
+        None,
+        "S01",
+        "two",
+    ]
+    assert names.find("clip.odd") == "clip"

@@ -77,6 +77,13 @@ def test_features_are_found_by_name_or_stem(tmp_path: Path) -> None:
     assert found.notes == ("1 annotated videos have no features and are left out (first: 'lost')",)
 
 
+def test_features_of_another_video_are_not_taken(tmp_path: Path) -> None:
+    rows: Rows = [("S01", "train", "x"), ("S01.E02", "train", "x"), ("cam2/a.mp4", "train", "x"), ("b", "val", "x")]
+    found = choose(*given(tmp_path, rows, ["S01", "cam1/a", "b"]))
+    assert [(one.video.video, one.features) for one in found.train] == [("S01", "S01")]
+    assert found.notes == ("2 annotated videos have no features and are left out (first: 'S01.E02')",)
+
+
 def test_two_features_for_one_video_are_an_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="'a' could be any of 2 videos: 'one/a', 'two/a'"):
         choose(*given(tmp_path, [("a", "train", "x"), ("b", "val", "x")], ["one/a", "two/a", "b"]))

@@ -47,9 +47,12 @@ class FeatureFolder:
         """The videos there are features of, sorted."""
         return sorted(self.paths)
 
-    def find(self, video: str) -> str | None:
-        """The name that means ``video``; None where there is none. UsageError when it could be any of several."""
-        return self._names.find(video)
+    def find(self, video: str, *, file: bool = True) -> str | None:
+        """The name that means ``video``, a file's or (not ``file``) an annotation's; None where there is none.
+
+        UsageError when it could be any of several.
+        """
+        return self._names.find(video, file=file)
 
     @cached_property
     def _names(self) -> Names:

@@ -1,7 +1,8 @@
 """Which names mean the same video, though one side writes paths and the other bare names.
 
 The same path, whatever its ending, is the same video; else the same name without folder and ending, where only one
-video is called so or the folders decide; what could mean several is an error. ActivityNet's ``v_`` and Kinetics'
+video is called so or the folders decide; what could mean several is an error. Folders that contradict each other
+(``cam1/0001``, ``cam2/0001``) are those of two videos, even where there is no other. ActivityNet's ``v_`` and Kinetics'
 ``_000010_000020`` may be missing on one side.
 """
 
@@ -28,20 +29,25 @@ class Names:
         self._names, self._hint = dict.fromkeys(names), hint
         self._paths, self._stems, self._bare = (_grouped(self._names, key) for key in (_path, _stem, _without_marks))
 
-    def at(self, video: str) -> str | None:
-        """The name that is the same path, whatever the endings; None where there is none, or several."""
-        for name in (video, os.path.splitext(video)[0].lstrip("/")):
+    def at(self, video: str, *, file: bool = True) -> str | None:
+        """The name that is the same path, whatever the endings; None where there is none, or several.
+
+        ``file``: ``video`` is the name of a file, so that an ending nobody knows is one too; an annotation's
+        ``S01.E02`` has none.
+        """
+        for name in (video, os.path.splitext(video)[0].lstrip("/") if file else _path(video)):
             if name in self._names:
                 return name
         same = self._paths.get(_path(video), [])
         return same[0] if len(same) == 1 else None
 
-    def find(self, video: str, taken: Collection[str] = ()) -> str | None:
-        """The name that means ``video``, unless it is one of those ``taken``; None where there is none.
+    def find(self, video: str, taken: Collection[str] = (), *, file: bool = True) -> str | None:
+        """The name that means ``video``, unless it is one of those ``taken``; None where there is none. ``file`` as in
+        ``at``.
 
         UsageError when it could be any of several, naming them.
         """
-        if (name := self.at(video)) is not None:
+        if (name := self.at(video, file=file)) is not None:
             return None if name in taken else name
         same = self._stems.get(_stem(video)) or self._bare.get(_without_marks(video), [])
         same = [name for name in same if not _other_times(name, video)]
@@ -55,6 +61,7 @@ class Names:
                     hint=self._hint,
                 )
             same = told
+        same = [name for name in same if _ends_alike(name, video)]
         return same[0] if same and same[0] not in taken else None
 
 
@@ -72,13 +79,15 @@ def match(found: Iterable[str], truth: Iterable[str]) -> Matching:
     found, truth = list(dict.fromkeys(found)), list(dict.fromkeys(truth))
     hint = "write the truth's videos as paths, the way `vidact show` names them"
     mine, theirs = Names(found, hint), Names(truth, hint)
-    pairs = {video: name for video in found if (name := theirs.at(video)) is not None and mine.at(name) == video}
+    pairs = {
+        video: name for video in found if (name := theirs.at(video)) is not None and mine.at(name, file=False) == video
+    }
     # The same paths first: they leave the others to their names.
     mine_taken, theirs_taken = set(pairs), set(pairs.values())
     for video in found:
         if video in pairs or (name := theirs.find(video, theirs_taken)) is None:
             continue
-        if mine.find(name, mine_taken) == video:
+        if mine.find(name, mine_taken, file=False) == video:
             pairs[video] = name
     taken = set(pairs.values())
     return Matching(

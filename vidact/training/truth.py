@@ -74,7 +74,7 @@ def choose(
     parts = _parts(annotations, train, held_out, notes)
     examples, missing = [], []
     for part in parts:
-        names = [(video, folder.find(video.video)) for video in part]
+        names = [(video, folder.find(video.video, file=False)) for video in part]
         missing += [video.video for video, name in names if name is None]
         examples.append([Example(video, name) for video, name in names if name is not None])
     if missing:
@@ -118,7 +118,7 @@ def _nothing(annotations: Annotations, folder: FeatureFolder, missing: Sequence[
     raise UsageError(
         f"none of {len(missing)} annotated videos has features in {folder.folder!r}: the annotations name "
         f"{missing[0]!r}, the features {names[0]!r}",
-        hint="name both alike: the same path, with or without a suffix, or at least the same file name",
+        hint="name both alike: the same path, with or without a suffix, or the file name without folders",
     )
 
 
