@@ -145,7 +145,7 @@ def _of_text(path: Path) -> Iterator[_Row]:
     if "label" in columns and named:
         yield from _of_csv(path, named)
     else:
-        refuse_separator(path, found[0][1], ("label",))
+        refuse_separator(path, *found[0], ("label",))
         yield from _plain(path, found)
 
 

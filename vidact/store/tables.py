@@ -16,13 +16,14 @@ def column_names(line: str) -> list[str]:
     return [name.strip().lower() for name in next(csv.reader([line]), [])]
 
 
-def refuse_separator(path: str | os.PathLike[str], line: str, wanted: Collection[str]) -> None:
-    """UsageError where a first line names columns that are wanted, but something else than commas stands between."""
+def refuse_separator(path: str | os.PathLike[str], number: int, line: str, wanted: Collection[str]) -> None:
+    """UsageError where a first line (``number`` in the file) names columns that are wanted, but something else than
+    commas stands between."""
     for separator, name in _SEPARATORS.items():
         names = {part.strip(' "').lower() for part in line.split(separator)}
         if len(names) > 1 and not names.isdisjoint(wanted):
             raise UsageError(
-                f"{os.fspath(path)}, line 1: {name} stand between the columns, where commas are expected",
+                f"{os.fspath(path)}, line {number}: {name} stand between the columns, where commas are expected",
                 hint="save it as CSV with commas (and points in numbers: 12.5)",
             )
 
@@ -39,11 +40,14 @@ def read_rows(
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file)
-            columns = [column.strip().lower() for column in next(reader, [])]
+            first = next((row for row in reader if any(value.strip() for value in row)), [])
+            columns = [column.strip().lower() for column in first]
             if missing := [column for column in required if column not in columns]:
-                refuse_separator(path, ",".join(columns), required)
+                number = reader.line_num if columns else 1
+                refuse_separator(path, number, ",".join(columns), required)
                 raise UsageError(
-                    f"{name}, line 1: the column {missing[0]!r} is missing; there are {', '.join(columns) or 'none'}",
+                    f"{name}, line {number}: the column {missing[0]!r} is missing; there are "
+                    + (", ".join(columns) or "none"),
                     hint=f"the first line names the columns: {shape}",
                 )
             for row in reader:
