@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -14,7 +15,11 @@ from vidact.store.annotations import AnnotatedVideo
 
 
 def mean_precision(truth: Sequence[AnnotatedVideo], found: Sequence[Segments]) -> float:
-    """mAP of what was found in each of these videos, as THUMOS-14 is judged; over the labels that occur in them."""
+    """mAP of what was found in each of these videos, as THUMOS-14 is judged; over the labels that occur in them.
+
+    All of these are learnt, so that ``Ambiguous`` is a label like the others: where it is not learnt, the truth of a
+    training does not hold it.
+    """
     predictions = Events(
         np.repeat(np.arange(len(found)), [len(one) for one in found]),
         np.concatenate([one.start for one in found]),
@@ -23,4 +28,6 @@ def mean_precision(truth: Sequence[AnnotatedVideo], found: Sequence[Segments]) -
         np.concatenate([one.score for one in found]).astype(np.float64),
     )
     benchmark = BENCHMARKS["thumos14"]
-    return average_precision(events_of(truth), predictions, benchmark.tious, benchmark.rules).average
+    return average_precision(
+        events_of(truth), predictions, benchmark.tious, replace(benchmark.rules, ambiguous=None)
+    ).average
