@@ -199,6 +199,23 @@ def _pull(address: str, folder: str) -> None:
     download(Wanted([address + "/x.pth"], Path(folder) / "x.pth", SHA256))
 
 
+def test_a_lock_that_vanishes_while_it_is_looked_at_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock, seen, look = tmp_path / ".lock", list[int](), os.fstat
+
+    def vanishing(handle: int) -> os.stat_result:
+        seen.append(handle)
+        if len(seen) == 1:
+            lock.unlink()
+        return look(handle)
+
+    monkeypatch.setattr(os, "fstat", vanishing)
+    os.close(module._locked(lock))
+    assert len(seen) == 2
+    for handle in seen:
+        with pytest.raises(OSError):
+            look(handle)
+
+
 def test_two_processes_that_want_one_file(site: Site, tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     both = [context.Process(target=_pull, args=(site.address, str(tmp_path))) for _ in range(2)]

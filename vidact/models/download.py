@@ -116,10 +116,15 @@ def _locked(path: Path) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.suppress(FileNotFoundError):
             handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            if path.exists() and os.path.samestat(os.fstat(handle), path.stat()):
+            held = False
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                held = os.path.samestat(os.fstat(handle), path.stat())
+            finally:
+                if not held:
+                    os.close(handle)
+            if held:
                 return handle
-            os.close(handle)
 
 
 def _from(url: str, wanted: Wanted, progress: Progress, wait: float) -> Path:
