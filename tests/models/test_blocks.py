@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vidact.errors import ModelError
 from vidact.models.build import fold_norms
@@ -21,6 +23,18 @@ from vidact.models.recognition.resnet3d import MMACTION, PYSLOWFAST, PYTORCHVIDE
 from vidact.models.recognition.slowfast import MMACTION as SLOWFAST_MMACTION
 from vidact.models.recognition.slowfast import PLANS, SlowFast
 from vidact.models.recognition.slowfast import PYSLOWFAST as SLOWFAST_PYSLOWFAST
+
+
+class Largest(TorchDispatchMode):
+    """How many elements the largest tensor has that operations make meanwhile."""
+
+    elements = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, given: Any = (), named: Any = None) -> Any:
+        made = function(*given, **(named or {}))
+        if isinstance(made, Tensor):
+            self.elements = max(self.elements, made.untyped_storage().nbytes() // made.element_size())
+        return made
 
 
 class Passing(Classifier):
@@ -203,3 +217,21 @@ def test_attention_in_bfloat16_is_that_of_float32(scores: int, biased: bool, mon
     expected = (products if bias is None else products + bias).softmax(-1) @ v.float()
     assert found.dtype == torch.bfloat16
     torch.testing.assert_close(found.float(), expected, rtol=0.05, atol=0.03)
+
+
+@pytest.mark.parametrize(("deviation", "bound"), [(1, 0.007), (8, 0.02)])
+def test_rounded_products_cost_attention_as_little_as_told(deviation: float, bound: float) -> None:
+    torch.manual_seed(4)
+    q, k, v = (torch.randn(1, 4, 392, 64) for _ in range(3))
+    q, k, v = (each.bfloat16() for each in (deviation * q, k, v))
+    expected = (q.double() @ k.double().transpose(-1, -2) / 8).softmax(-1) @ v.double()
+    difference = transformer.attend(q, k, v).double() - expected
+    assert (difference.square().mean() / expected.square().mean()).sqrt() < bound
+
+
+def test_a_bias_is_not_copied_for_every_window(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transformer, "SCORES", 1 << 12)
+    q = torch.randn(64, 3, 32, 4).bfloat16()
+    with Largest() as made:
+        transformer.attend(q, q, q, bias=torch.randn(1, 3, 32, 32).bfloat16())
+    assert q.numel() <= made.elements < 2 * q.numel()

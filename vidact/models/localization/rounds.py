@@ -116,6 +116,11 @@ class _Lines:
     far, 0 where none is) and ``rows``, (groups, longest). Scores above ``least`` (groups,) count.
 
     ``hard``: scores are ranks, which are never lowered but to 0.
+
+    What steers the way to the next picks: ``single``, take single steps (else a round); ``pairs``, how many pairs of
+    all groups a round compares; ``crowd``, the share of those of the last round that lower one another; ``sparse``,
+    look up who is near a pick where that share is small, until once there were too many. ``in_time`` holds the
+    candidates sorted by their starts for that, once asked for, until they move (``keep``); ``space`` is computed in.
     """
 
     def __init__(self, segments: Floats, scores: Floats, lines: Integers, rules: Suppression) -> None:
@@ -239,7 +244,11 @@ class _Lines:
                     left *= weights[:, pick]
 
     def lower_near(self, picks: Integers, most: int) -> bool:
-        """The same for picks (N,), pair by pair in time, if these are fewer than ``most``."""
+        """The same for picks (N,), pair by pair in time, if these are fewer than ``most``.
+
+        Pairs that do not overlap are left out, so hard and zero need an IoU threshold above 0. With one of 0 all lower
+        all, a crowd in which :meth:`lower` does not come here.
+        """
         if not self.in_time:
             starts, ends = self.times[:2].astype(np.float64)
             span = 2 * (ends.max() - starts.min()) + 1

@@ -17,24 +17,27 @@ SCORES = 1 << 20
 def attend(q: Tensor, k: Tensor, v: Tensor, *, scale: float | None = None, bias: Tensor | None = None) -> Tensor:
     """Queries (B, heads, N, C), keys (B, heads, M, C) and values (B, heads, M, D) → (B, heads, N, D).
 
-    ``scale`` of the products is 1 / √C unless given; ``bias`` (…, N, M) is added to them.
+    ``scale`` of the products is 1 / √C unless given; ``bias`` (1, heads, N, M) is added to them.
+
+    In bfloat16 on a CPU the products are rounded to 8 bits before the softmax, which torch's own kernel does not do:
+    where their deviation is 1, 4, 8, 16 the result is 0.45, 1.1, 1.4, 2.0 % off (rms; the kernel 0.15 to 0.23 %).
+    Products left in float32 would make attention a third slower.
     """
     if q.device.type != "cpu" or q.dtype != torch.bfloat16:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
     # On CPUs torch's own kernel is no faster in bfloat16 than in float32; plain products are.
     scale = q.shape[-1] ** -0.5 if scale is None else scale
     queries, keys = q.shape[2], k.shape[2]
-    if bias is not None:
-        bias = bias.expand(*q.shape[:2], -1, -1).flatten(0, 1)
     flat, turned, values = (q * scale).flatten(0, 1), k.flatten(0, 1).transpose(1, 2), v.flatten(0, 1)
     found = q.new_empty(*flat.shape[:2], v.shape[-1])
+    of_head = torch.arange(len(flat)) % q.shape[1]
     group = max(1, SCORES // (queries * keys))
     for heads in _steps(len(flat), group):
         for rows in _steps(queries, max(1, SCORES // keys)):
             if bias is None:
                 scores = torch.bmm(flat[heads, rows], turned[heads])
             else:
-                scores = torch.baddbmm(bias[heads, rows], flat[heads, rows], turned[heads])
+                scores = bias[0, of_head[heads], rows].baddbmm_(flat[heads, rows], turned[heads])
             found[heads, rows] = torch.bmm(scores.softmax(-1), values[heads])
     return found.view(*q.shape[:3], -1)
 
