@@ -98,7 +98,7 @@ def test_one_name_among_many(video: str, name: str | None) -> None:
 )
 def test_folders_that_contradict_are_two_videos(name: str, video: str, same: bool) -> None:
     assert Names([name], "").find(video) == (name if same else None)
-    assert match([video], [name]).of == ({video: name} if same else {})
+    assert match([video], [name]).of == {video: name}, "the only one on both sides"
 
 
 def test_only_a_file_has_an_ending_nobody_knows() -> None:

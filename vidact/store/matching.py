@@ -1,9 +1,10 @@
 """Which names mean the same video, though one side writes paths and the other bare names.
 
 The same path, whatever its ending, is the same video; else the same name without folder and ending, where only one
-video is called so or the folders decide; what could mean several is an error. Folders that contradict each other
-(``cam1/0001``, ``cam2/0001``) are those of two videos, even where there is no other. ActivityNet's ``v_`` and Kinetics'
-``_000010_000020`` may be missing on one side.
+video is called so or the folders decide; what could mean several is an error. Where one name is looked up, folders that
+contradict each other (``cam1/0001``, ``cam2/0001``) are those of two videos, even if there is no other; where two lists
+are paired, a name that is there once on both sides is one video, whatever the folders. ActivityNet's ``v_`` and
+Kinetics' ``_000010_000020`` may be missing on one side.
 """
 
 from __future__ import annotations
@@ -41,10 +42,10 @@ class Names:
         same = self._paths.get(_path(video), [])
         return same[0] if len(same) == 1 else None
 
-    def find(self, video: str, taken: Collection[str] = (), *, file: bool = True) -> str | None:
-        """The name that means ``video``, unless it is one of those ``taken``; None where there is none. ``file`` as in
-        ``at``.
+    def find(self, video: str, taken: Collection[str] = (), *, file: bool = True, folders: bool = True) -> str | None:
+        """The name that means ``video``, unless it is one of those ``taken``; None where there is none.
 
+        ``file`` as in ``at``; ``folders``: those that contradict each other tell two videos apart.
         UsageError when it could be any of several, naming them.
         """
         if (name := self.at(video, file=file)) is not None:
@@ -61,7 +62,7 @@ class Names:
                     hint=self._hint,
                 )
             same = told
-        same = [name for name in same if _ends_alike(name, video)]
+        same = [name for name in same if not folders or _ends_alike(name, video)]
         return same[0] if same and same[0] not in taken else None
 
 
@@ -85,9 +86,9 @@ def match(found: Iterable[str], truth: Iterable[str]) -> Matching:
     # The same paths first: they leave the others to their names.
     mine_taken, theirs_taken = set(pairs), set(pairs.values())
     for video in found:
-        if video in pairs or (name := theirs.find(video, theirs_taken)) is None:
+        if video in pairs or (name := theirs.find(video, theirs_taken, folders=False)) is None:
             continue
-        if mine.find(name, mine_taken, file=False) == video:
+        if mine.find(name, mine_taken, file=False, folders=False) == video:
             pairs[video] = name
     taken = set(pairs.values())
     return Matching(
