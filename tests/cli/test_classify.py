@@ -18,6 +18,7 @@ from cli.conftest import Vidact
 from cli.runs import outcome
 
 from vidact.cli import _report
+from vidact.cli._output import Output
 from vidact.engine import request as requests
 from vidact.engine import run as engine
 from vidact.errors import ModelError, RunError
@@ -514,3 +515,13 @@ def test_hostile_names(classify: Classify, videos: Path) -> None:
         for line in (done.out + done.err).replace("\t", "").splitlines():
             assert line.isprintable(), line
     assert "\\x1b[31mred" in classify("--dry-run", "--overwrite").out
+
+
+@pytest.mark.parametrize(("labels", "last"), [(11, "label 10\t1"), (13, "and 3 more labels")])
+def test_a_single_label_is_not_hidden(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], labels: int, last: str
+) -> None:
+    found = [{"label": f"label {number}", "segments": 1} for number in range(labels)]
+    (tmp_path / "summary.json").write_text(json.dumps({"invocation": {"labels": found}}))
+    _report._tables(Output(), str(tmp_path))
+    assert capsys.readouterr().out.splitlines()[-1] == last

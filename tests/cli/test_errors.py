@@ -113,6 +113,14 @@ def test_a_traceback_does_not_steer_the_terminal(
     assert not {"\x1b", "\r"} & set(said)
 
 
+def test_a_bad_value_from_a_variable_names_the_variable(vidact: Vidact, monkeypatch: pytest.MonkeyPatch) -> None:
+    for command, name in (("classify", "CLASSIFY_TOP_K"), ("show", "SHOW_LIMIT")):
+        monkeypatch.setenv(f"VIDACT_{name}", "abc")
+        done = vidact(command, "x")
+        assert done.code == 2 and f"the variable VIDACT_{name}" in done.err, done.err
+    assert "variable" not in vidact("classify", "x", "--top-k", "abc").err
+
+
 def test_commands_to_copy_are_quoted(vidact: Vidact, tmp_path: Path) -> None:
     make_run(tmp_path / "my run", [outcome("a.mp4")])
     assert "Next:  vidact show 'my run'\n" in vidact("show", "my run", "--video", "b.mp4").err

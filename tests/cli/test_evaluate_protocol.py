@@ -74,6 +74,7 @@ def test_what_cannot_be_tested_is_said(vidact: Vidact, network: Path, data: Path
     done = vidact("evaluate", "protocol", zoo.DEFAULT, "--data", data, "--workers", 0)
     assert done.code == 3
     assert "no published test of" in done.err
+    assert "`vidact evaluate recognition`" in done.err and "--views" not in done.err
     done = vidact("evaluate", "protocol", zoo.DEFAULT, "--data", data, "--checkpoint", network, "-o", "-")
     assert done.code == 2
     assert "needs a run folder" in done.err

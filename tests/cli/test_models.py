@@ -52,6 +52,16 @@ def test_list_says_what_its_filters_leave(vidact: Vidact) -> None:
     assert (zoo.DEFAULT in only, localizers.DEFAULT in only) == (True, False)
 
 
+@pytest.mark.parametrize("size", [400, 600, 700])
+def test_kinetics_is_found_by_both_of_its_names(vidact: Vidact, size: int) -> None:
+    short, long = (vidact("models", "list", "--json", "--classes", f"{name}{size}").out for name in ("k", "Kinetics-"))
+    lists = [json.loads(line)["label_list"] for line in short.splitlines()]
+    assert short == long and f"kinetics{size}" in lists
+    assert (
+        vidact("models", "list", "--json", f"k{size}").out == vidact("models", "list", "--json", f"kinetics{size}").out
+    )
+
+
 def test_list_for_programs(vidact: Vidact) -> None:
     rows = [json.loads(line) for line in vidact("models", "list", "--json").out.splitlines()]
     assert {row["name"] for row in rows} == set(NAMES)

@@ -18,6 +18,9 @@ from pathlib import Path
 import pytest
 from cli.runs import make_run, outcome
 
+from vidact.cli._output import Output
+from vidact.cli._progress import Progress
+from vidact.records import Video
 from vidact.store.reader import Reader
 
 HERE = os.pathsep.join(str(Path(__file__).resolve().parents[up]) for up in (1, 2))  # the tests, and this vidact
@@ -88,10 +91,19 @@ def test_the_live_line(checkpoint: Path, videos: Path, tmp_path: Path, width: in
     assert any("clips/s" in line for line in live)
     assert max(map(len, live)) < width
     assert any(re.search(r"^0/3 videos.* loading the model, 0 s *$", line) for line in live), live
+    assert not any(re.fullmatch(r"0/3 videos,? *", line) for line in live), live
     if width == 100:
         assert re.search(r"2/3 videos \|.*\| [\d.]+ clips/s, [\d.]+x real time, 0 failed, \d+:\d\d left", screen)
     assert "3 of 3 videos done" in screen
     assert "\x1b[1mlabel" in screen
+
+
+def test_who_stops_is_told_what_is_waited_for() -> None:
+    progress = Progress(Output(quiet=True), [Video(f"{number}.mp4", "", 1, 1) for number in range(99999)])
+    progress.clips(4, 2.0)
+    progress.stopping = True
+    assert progress.line() == "0/99999 videos, finishing what is on its way (Ctrl-C again: at once)"
+    assert len(progress.line()) < 80
 
 
 def test_without_a_terminal_a_plain_line_now_and_then(checkpoint: Path, videos: Path, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from cli.conftest import Vidact
 from cli.runs import make_run, outcome
+from cli.test_evaluate_localization import run_of
 
 from vidact.records import Contract, RunSettings
 from vidact.store.rundir import RunDir
@@ -51,6 +52,13 @@ def test_a_line_a_clip(vidact: Vidact, run: Path) -> None:
     rows = lines(vidact("show", run, "--clips").out)
     assert len(rows) == 2 + 3 + 2 + 2
     assert ["day1/b.mp4", "2.000", "4.000", "static", "0.750", ""] in rows
+
+
+def test_a_video_of_segments_has_all_of_them_counted(vidact: Vidact, tmp_path: Path) -> None:
+    found = [("a", 0.0, 1.0, "cut", 0.5), ("a", 2.0, 3.0, "cut", 0.9), ("a", 4.0, 5.0, "pan", 0.6)]
+    run = run_of(tmp_path / "out", found)
+    assert lines(vidact("show", run).out) == [["deep/a.mp4", "cut", "0.900", "", "3", "2", "ok"]]
+    assert [row[1:6] for row in lines(vidact("show", run, "--top", 2).out)][1] == ["pan", "0.600", "", "3", "1"]
 
 
 def test_the_best_labels_of_each(vidact: Vidact, run: Path) -> None:
@@ -101,8 +109,11 @@ def test_nothing_matches(vidact: Vidact, run: Path, tmp_path: Path) -> None:
     assert (done.code, done.out, done.err) == (
         0,
         "",
-        "Nothing matches. That is about videos as a whole; --clips looks at every clip.\n",
+        "Nothing matches. No label that was found is called 'cut'; there are pan-left, pan-right, static.\n",
     )
+    assert "called 'pan-lft'; did you mean 'pan-left'" in vidact("show", run, "--label", "pan-lft").err
+    done = vidact("show", run, "--label", "static", "--min-score", 0.9)
+    assert done.err == "Nothing matches. That is about videos as a whole; --clips looks at every clip.\n"
     done = vidact("show", make_run(tmp_path / "empty", []))
     assert (done.code, done.out, done.err) == (0, "", "This run has no videos yet.\n")
     done = vidact("show", run, "--video", "nothing")

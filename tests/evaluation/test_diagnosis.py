@@ -74,6 +74,13 @@ def test_gains_are_what_removing_the_errors_would_give() -> None:
     assert set(found.gains) == {*ERRORS, MISSED}
 
 
+def test_a_class_that_is_missed_as_a_whole_costs_what_it_holds_back() -> None:
+    found = diagnose(TRUTH, events(("v", 0, 10, "a", 0.9), ("w", 0, 10, "a", 0.8)), 0.5, Rules())
+    assert (found.ap, found.missed) == (0.5, 1)
+    assert found.gains == {name: pytest.approx(0.5 if name == MISSED else 0) for name in found.gains}
+    assert diagnose(TRUTH, events(("v", 12, 18, "a", 0.9)), 0.5, Rules()).gains[MISSED] == 0  # no class is left
+
+
 def test_only_the_best_few_are_counted() -> None:
     rows = [("v", 12, 18, "a", 0.1)] * 100 + [("v", 0, 10, "a", 0.9)]
     found = diagnose(TRUTH, events(*rows), 0.5, Rules(), best=2)

@@ -36,7 +36,17 @@ def test_suffixes() -> None:
     ],
 )
 def test_text(tmp_path: Path, content: str | bytes) -> None:
+    (tmp_path / "# d.mp4").touch()  # else it is a comment
     assert listed(tmp_path, "list.txt", content) == ["/a.mp4", "/b c.mp4", str(tmp_path / "# d.mp4")]
+
+
+def test_a_line_of_text_that_names_no_file_may_be_a_comment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = "# day 1\r\n/a.mp4\n#/b.mp4\n#c.mp4\n"
+    (tmp_path / "#c.mp4").touch()
+    assert listed(tmp_path, "list.txt", content) == ["/a.mp4", str(tmp_path / "#c.mp4")]
+    monkeypatch.chdir(tmp_path)
+    assert read_list("-", io.BytesIO(content.encode())) == ["/a.mp4", "#c.mp4"]
+    assert listed(tmp_path, "nul.txt", "#b.mp4\0") == [str(tmp_path / "#b.mp4")]
 
 
 def test_names_with_line_breaks_when_separated_by_nul(tmp_path: Path) -> None:

@@ -158,6 +158,9 @@ def test_other_settings_are_named(tmp_path: Path) -> None:
     trainer(tmp_path).run()
     with pytest.raises(RunError, match=r"lr was 0.01, is 0.02"):
         trainer(tmp_path, dataclasses.replace(RECIPE, lr=0.02)).resume()
+    with pytest.raises(RunError, match=r"--epochs was \d+, is 99") as caught:
+        trainer(tmp_path, dataclasses.replace(RECIPE, rounds=99)).resume()
+    assert "cannot be lengthened" in caught.value.hint
     for changed, said in (
         (dataclasses.replace(SPEC, labels=SPEC.labels[::-1]), r"labels was \['blue', .* is \['red'"),
         (dataclasses.replace(SPEC, sampling=Sampling(frames=4, stride=1, fps=4.0)), r"sampling was .*8\.0.*4\.0"),

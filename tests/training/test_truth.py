@@ -108,7 +108,9 @@ def test_videos_without_segments_are_trained_on_but_do_not_suffice(tmp_path: Pat
     assert names(found) == (["a", "empty"], ["b"]) and found.counts() == [1]
     with pytest.raises(UsageError, match="to train on hold no segment"):
         choose(*given(tmp_path / "none", [("a", "train", ""), ("b", "val", "x")]))
-    with pytest.raises(UsageError, match="left to validate on"):
+    with pytest.raises(UsageError, match="left to validate on") as caught:
         choose(*given(tmp_path / "unjudged", [("a", "train", "x"), ("b", "val", "")]))
-    with pytest.raises(UsageError, match="left to validate on"):
-        choose(*given(tmp_path / "single", [("a", None, "x")]))
+    assert "--val-subset; there are" in caught.value.hint
+    with pytest.raises(UsageError, match="left to validate on") as caught:
+        choose(*given(tmp_path / "single", [("a", None, "x"), ("b", None, "y")]))
+    assert "a label's only video is never held out" in caught.value.hint and "--val-subset" not in caught.value.hint

@@ -79,4 +79,7 @@ def _misuse(error: BaseException) -> tuple[int, str, str]:
         return USAGE, "", ""
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     context = getattr(error, "ctx", None)
+    name = getattr(getattr(error, "param", None), "name", None)
+    if context and name and getattr(context.get_parameter_source(name), "name", "") == "ENVIRONMENT":
+        message = f"{message.rstrip('.')} (it stands in the variable {context.auto_envvar_prefix}_{name.upper()})"
     return USAGE, message, f"{context.command_path if context else 'vidact'} --help"

@@ -49,7 +49,7 @@ class Progress:
 
     def __enter__(self) -> Progress:
         if self._out.live:
-            self._bar = _bar(self._total)
+            self._bar = _bar(self._total, self._rates())
         self._ticker.start()
         return self
 
@@ -97,10 +97,11 @@ class Progress:
 
     def _rates(self) -> str:
         elapsed = max(time.monotonic() - (self._first or self._began), 1e-3)
-        parts = ["stopping (once more: at once)"] if self.stopping else []
-        begun = self._first is not None or self.videos > 0
-        if not begun:
-            return ", ".join([*parts, f"{self._waiting}, {time.monotonic() - self._since:.0f} s"])
+        if self.stopping:
+            return "finishing what is on its way (Ctrl-C again: at once)"
+        if self._first is None and self.videos == 0:
+            return f"{self._waiting}, {time.monotonic() - self._since:.0f} s"
+        parts = []
         if self._clips:
             parts.append(f"{self._clips / elapsed:.1f} {self._noun}/s")
             parts.append(f"{self._seconds / elapsed:.1f}x real time")
@@ -113,7 +114,7 @@ class Progress:
         """The live line anew; a narrow terminal has no room for a bar, and a line must never be broken in two."""
         width = os.get_terminal_size(sys.stderr.fileno()).columns or 80  # some terminals say 0: they do not know
         self._bar.n = self.videos
-        self._bar.bar_format = WIDE if width >= 90 else NARROW
+        self._bar.bar_format = WIDE if width >= 90 and not self.stopping else NARROW
         counted = len(f"{self.videos}/{self._total} videos, ")
         self._bar.set_description_str(self._rates()[: max(0, width - counted - 1)])
 
@@ -133,13 +134,14 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-def _bar(total: int) -> Any:
+def _bar(total: int, first: str) -> Any:
     from tqdm import tqdm
 
     tqdm.monitor_interval = 0  # it would start a thread of its own; ours does that work
     return tqdm(
         total=total,
         file=sys.stderr,
+        desc=first,
         bar_format=NARROW,
         dynamic_ncols=True,
         leave=False,

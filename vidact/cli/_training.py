@@ -22,7 +22,9 @@ schedule = partial(options.option, rich_help_panel="Schedule")
 machine = partial(options.option, rich_help_panel="Machine")
 
 Output = Annotated[str, data("--output", "-o", metavar="DIR", help="Folder for the checkpoint, the log and the state.")]
-Resume = Annotated[bool, data("--resume", help="Go on from DIR/last.pt.", allow_from_autoenv=False)]
+Resume = Annotated[
+    bool, data("--resume", help="Go on from DIR/last.pt, with the same settings and length.", allow_from_autoenv=False)
+]
 
 Name = Annotated[
     str | None,

@@ -19,7 +19,7 @@ from vidact.cli._evaluation import Subset
 from vidact.cli._output import Output, counted
 from vidact.cli._parse import complete_model
 from vidact.cli._work import work
-from vidact.errors import UsageError
+from vidact.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from vidact.evaluation.recognition import Report
@@ -87,10 +87,13 @@ def protocol(
         raise UsageError("the test needs a run folder to judge", hint="name one with --output DIR")
     listed = read_labelled(data, subset)
     parts = tuple(backbone_checkpoint or ())
-    asked = Request(
-        model=name, checkpoint=checkpoint, backbone_checkpoint=parts, labels=labels, protocol="paper", decoder=decoder
-    )
+    asked = Request(model=name, checkpoint=checkpoint, backbone_checkpoint=parts, labels=labels, decoder=decoder)
     spec = with_weights(Output(quiet=quiet or json), lambda: choose(asked, {})).spec
+    if spec is not None and spec.protocol is None:
+        raise ModelError(
+            f"no published test of {spec.name} is known",
+            hint="run `vidact classify` on the videos, then judge it with `vidact evaluate recognition`",
+        )
     published = None if spec is None else spec.published
     root = videos or os.path.dirname(os.path.abspath(data))
     given |= {"paths": (), "listed": _paths(root, listed), "root": root, "model": name, "protocol": "paper"}

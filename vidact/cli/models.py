@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -43,6 +44,7 @@ Task = Annotated[
 Cached = Annotated[bool, options.option("--cached", help="Only those whose file is on this machine.")]
 AllLabels = Annotated[bool, options.option("--all-labels", help="Print every label, not only the first.")]
 
+_KINETICS = re.compile(r"kinetics(?=\d)")
 FIRST = 10
 """Labels printed when nobody asked for all."""
 
@@ -99,10 +101,16 @@ def _fits(entry: Weights[Any], text: str | None, family: str | None, classes: st
     weights = entry.spec.name.partition(".")[2]
     named = (entry.spec.name, entry.family, _labels(entry), _reads(entry), entry.spec.licence)
     return (
-        (text is None or any(_plain(text) in _plain(one) for one in named))
+        (text is None or any(_within(text, one) for one in named))
         and (family is None or _plain(family) == _plain(entry.family))
-        and (classes is None or any(_plain(classes) in _plain(one) for one in (_labels(entry), weights)))
+        and (classes is None or any(_within(classes, one) for one in (_labels(entry), weights)))
     )
+
+
+def _within(text: str, name: str) -> bool:
+    """Whether a name holds a text; kinetics400 and k400 are the same."""
+    wanted, found = _plain(text), _plain(name)
+    return wanted in found or _KINETICS.sub("k", wanted) in _KINETICS.sub("k", found)
 
 
 def _plain(text: str) -> str:
@@ -144,7 +152,7 @@ def show_model(name: Name, all_labels: AllLabels = False, json: options.Json = F
     if spec.labels:
         out.text()
         out.heading(f"{len(spec.labels)} labels")
-        named = len(spec.labels) if all_labels else FIRST
+        named = len(spec.labels) if all_labels or len(spec.labels) == FIRST + 1 else FIRST
         for number, label in enumerate(spec.labels[:named]):
             out.text(f"{number:>4}  {label}")
         if len(spec.labels) > named:
@@ -196,7 +204,7 @@ def _about(entry: Weights[Any]) -> list[tuple[str, str]]:
         "bundled": "bundled with vidact",
         "cached": f"cached: {cache.cached(entry)}",
         "to download": f"{cache.address(entry)} (`vidact models pull {spec.name}`, or by hand to {file})",
-        "by hand": f"{entry.where}; put the file at {file}, or give it with --checkpoint",
+        "by hand": f"{entry.where}; put the file at {file}, or give it to the run with --checkpoint",
         "no file": "none is published; give a file of your own with --checkpoint",
     }
     terms = "; commercial use is forbidden" if entry.non_commercial else ""

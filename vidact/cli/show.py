@@ -10,6 +10,7 @@ import os
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 Top = Annotated[int, options.option("--top", metavar="N", min=1, help="The N best labels of each.")]
 Row = dict[str, Any]
+
+NAMED = 10
+"""Labels named at most when none is like the one asked for."""
 
 _VIDEO = ("video", "status", "error", "error_message", "stage", "duration", "clips")
 
@@ -71,7 +75,8 @@ def show(
         whole = not detailed and kind == "predictions"
         by_clip = " That is about videos as a whole; --clips looks at every clip." if whole else ""
         nothing = wanted == Wanted(None, None, None, None, top)
-        sink.note("This run has no videos yet." if nothing else f"Nothing matches.{by_clip}")
+        unknown = _unknown(reader, label or ())
+        sink.note("This run has no videos yet." if nothing else f"Nothing matches.{unknown or by_clip}")
         return
     rows = itertools.chain([first], rows)
     _print(sink, itertools.islice(rows, limit), kind, json=json, detailed=detailed, failed=status == "failed")
@@ -94,6 +99,20 @@ def _named(reader: Reader, names: Sequence[str], out: str) -> set[str]:
             raise UsageError(f"no video is called {name!r} in {out!r}", hint=f"vidact show {shlex.quote(out)}")
         found |= matches
     return found
+
+
+def _unknown(reader: Reader, labels: Sequence[str]) -> str:
+    """That nothing in the run has such a label, and what comes near it; empty when something has."""
+    if not labels or reader.folder.table == "features":
+        return ""
+    known = sorted({str(label) for label in reader.detail(columns=["label"]).column("label").unique().to_pylist()})
+    strange = [label for label in labels if label not in known]
+    if not known or not strange:
+        return ""
+    close = get_close_matches(strange[0], known, n=3)
+    named = ", ".join(known[:NAMED]) + (", …" if len(known) > NAMED else ".")
+    near = f"did you mean {' or '.join(map(repr, close))}?" if close else f"there are {named}"
+    return f" No label that was found is called {strange[0]!r}; {near}"
 
 
 def _clips(reader: Reader, wanted: Wanted) -> Iterator[Row]:
@@ -119,7 +138,8 @@ def _videos(reader: Reader, wanted: Wanted) -> Iterator[Row]:
 
 
 def _of_video(table: str, rows: list[Row], wanted: Wanted) -> list[Row]:
-    """What is told of one video: its own labels; or how often each label was found in it, and how surely at best."""
+    """What is told of one video: its own labels; or its segments in all, how many have each label, and how surely at
+    best."""
     if table == "features":
         return rows
     if table == "predictions":
@@ -129,7 +149,9 @@ def _of_video(table: str, rows: list[Row], wanted: Wanted) -> list[Row]:
     for row in rows:
         best[row["label"]] = max(row["score"], best.get(row["label"], 0.0))
     ranked = sorted(best, key=lambda label: -best[label])[: wanted.top]
-    return [{"label": label, "score": best[label], "segments": counts[label]} for label in ranked]
+    return [
+        {"label": label, "score": best[label], "segments": len(rows), "of_label": counts[label]} for label in ranked
+    ]
 
 
 def _matching(detail: Any, wanted: Wanted, *, whole: bool) -> list[Row]:
@@ -161,20 +183,21 @@ def _print(sink: Output, rows: Iterable[Row], kind: str, *, json: bool, detailed
 
 
 def _print_videos(out: Output, rows: Iterable[Row], counted: str) -> None:
+    numbers = (counted,) if counted == "clips" else (counted, "of label")
     out.table(
-        ("video", "label", "score", "duration", counted, "status"),
+        ("video", "label" if counted == "clips" else "best label", "score", "duration", *numbers, "status"),
         (
             (
                 row["video"],
                 row["label"],
                 _score(row["score"]),
                 _time(out, row["duration"]),
-                row.get(counted, ""),
+                *(row.get(name.replace(" ", "_"), "") for name in numbers),
                 _status(row),
             )
             for row in rows
         ),
-        right=("score", "duration", counted),
+        right=("score", "duration", *numbers),
         fold=("video",),
     )
 

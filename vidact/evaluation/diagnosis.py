@@ -44,7 +44,8 @@ class Diagnosis:
 
     ``counts`` by category of the best predictions of each class, ``best`` times as many as it has events; ``missed`` of
     ``events`` no prediction finds. ``ap`` is the mean over classes, ``gains`` what it would rise by without the
-    predictions of one kind (``missed``: if those events were not asked for).
+    predictions of one kind (``missed``: if those events were not asked for; a class with no event left then has no
+    place in the mean, as in TIDE, Bolya et al., ECCV 2020, and a gain needs one class that has).
     """
 
     tiou: float
@@ -70,8 +71,10 @@ def diagnose(truth: Events, found: Events, tiou: float, rules: Rules, *, best: i
     times = np.stack([events.start, events.end], axis=1)
     others = {video: (times[rows], events.label[rows]) for video, rows in rows_by_video(events).items()}
     counts = dict.fromkeys(CATEGORIES, 0)
-    gains: dict[str, list[float]] = {name: [] for name in (*ERRORS, MISSED)}
-    scores, missed = [], 0
+    gains: dict[str, list[float]] = {name: [] for name in ERRORS}
+    scores: list[float] = []
+    reached: list[float] = []  # without the missed events, of the classes that still have one
+    missed = 0
     for own, predicted in pairs:
         predicted = predicted.take(best_first(predicted))
         hits = matches(own, predicted, np.array([tiou]), rules)[0]
@@ -86,9 +89,11 @@ def diagnose(truth: Events, found: Events, tiou: float, rules: Rules, *, best: i
         missed += len(own.start) - asked
         for number, name in enumerate(ERRORS, 1):
             gains[name].append(precision(hits[kinds != number], len(own.start), rules.points) - score)
-        gains[MISSED].append((precision(hits, asked, rules.points) if asked else 0.0) - score)
+        reached += [precision(hits, asked, rules.points)] if asked else []
     mean = {name: float(np.mean(values)) if values else 0.0 for name, values in gains.items()}
-    return Diagnosis(tiou, best, counts, missed, len(events.start), float(np.mean(scores)) if scores else 0.0, mean)
+    ap = float(np.mean(scores)) if scores else 0.0
+    mean[MISSED] = float(np.mean(reached)) - ap if reached else 0.0
+    return Diagnosis(tiou, best, counts, missed, len(events.start), ap, mean)
 
 
 def _kinds(own: Events, predicted: Events, hits: Array, others: dict[Any, tuple[Floats, Array]], tiou: float) -> Array:

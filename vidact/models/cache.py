@@ -145,7 +145,7 @@ def hash_of(entry: Weights[Any], file: str) -> str:
 def missing(entry: Weights[Any]) -> ModelError:
     """The error for weights that are not here: how they get here, and what works without them."""
     name, url = entry.spec.name, address(entry)
-    where = f"put it at '{folder(entry) / (file_name(entry) or 'FILE')}' or give it with --checkpoint FILE"
+    where = f"put it at '{folder(entry) / (file_name(entry) or 'FILE')}' or give it to the run with --checkpoint FILE"
     without = "without any download work the bundled weights (`vidact models list --cached`) and files of your own"
     if not url:
         how = f"get it ({entry.where}) and {where}" if entry.where else "give a file of your own with --checkpoint FILE"

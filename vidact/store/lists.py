@@ -1,7 +1,8 @@
 """Lists of videos: paths from a .txt, .csv, .jsonl or .parquet file, or from standard input.
 
 Relative paths count from the list's own folder, those on standard input from the working directory, whatever exists
-there. Names are taken as they are: no globs, no ``~``, no comments. Knows nothing of what the paths lead to.
+there. Names are taken as they are: no globs, no ``~``; in text, a line that begins with ``#`` is a comment unless a
+file is called so. Knows nothing else of what the paths lead to.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ def _entries(source: str, file: BinaryIO) -> Entries:
 
 
 def _from_text(source: str, data: bytes) -> Entries:
-    """Lines, or names that end in NUL as ``find -print0`` writes them."""
+    """Lines without comments, or names that end in NUL as ``find -print0`` writes them."""
+    folder = os.fsencode(os.path.dirname(source))
     if data.startswith(_UTF16):  # what PowerShell writes with >
         data = _utf16(source, data).encode("utf-8")
     data = data.removeprefix(_UTF8)
@@ -74,8 +76,9 @@ def _from_text(source: str, data: bytes) -> Entries:
         yield from ((f"entry {number}", name) for number, name in enumerate(data.split(b"\0"), 1) if name)
         return
     for number, line in enumerate(data.split(b"\n"), 1):
-        if line.strip():
-            yield f"line {number}", line.removesuffix(b"\r")
+        name = line.removesuffix(b"\r")
+        if line.strip() and not (line.startswith(b"#") and not os.path.lexists(os.path.join(folder, name))):
+            yield f"line {number}", name
 
 
 def _from_csv(source: str, data: bytes) -> Entries:

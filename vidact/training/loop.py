@@ -49,6 +49,10 @@ class Data(Protocol[Given]):
         """Batches in a round."""
 
 
+_LENGTH = {"rounds": "--epochs", "minutes": "--max-minutes"}
+"""What the settings of the length are called on the command line."""
+
+
 @dataclass(frozen=True, slots=True)
 class Learnt:
     """What a batch gave: the ``loss`` to lower, how many examples were ``seen``, and sums over them for the log, by the
@@ -195,10 +199,14 @@ class Loop(ABC, Generic[Batch]):
         fixed = {**_settings(self.recipe), **self._described()}
         changed = sorted(name for name, value in before.items() if fixed.get(name) != value)
         if changed:
-            facts = ", ".join(f"{name} was {before[name]!r:.200}, is {fixed.get(name)!r:.200}" for name in changed)
+            facts = ", ".join(
+                f"{_LENGTH.get(name, name)} was {before[name]!r:.200}, is {fixed.get(name)!r:.200}" for name in changed
+            )
+            longer = "; a training cannot be lengthened, as its learning rate falls to its end"
             raise RunError(
                 f"{str(self.output)!r} holds a training with other settings: {facts}",
-                hint="repeat the settings to go on with it, or choose another --output",
+                hint="repeat the settings to go on with it, or choose another --output"
+                + (longer if _LENGTH.keys() & set(changed) else ""),
             )
         try:
             self.network.load_state_dict(saved["network"])

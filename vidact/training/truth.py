@@ -82,10 +82,11 @@ def choose(
     learnt, held = examples
     if not learnt:
         _nothing(annotations, folder, missing)
-    if not held:
+    drawn = not held
+    if drawn:
         learnt, held = _hold_out(learnt, share, seed)
     found = Truth(tuple(learnt), tuple(held), annotations.labels, tuple(notes))
-    return _checked(found, listed)
+    return _checked(found, listed, _to_validate(annotations.subsets, drawn))
 
 
 def _parts(
@@ -140,13 +141,20 @@ def _hold_out(examples: Sequence[Example], share: float, seed: int) -> tuple[lis
     return learnt, held
 
 
-def _checked(found: Truth, listed: bool) -> Truth:
+def _to_validate(subsets: Sequence[str], drawn: bool) -> str:
+    """What to do when there is nothing to validate on; ``drawn``: no subset was named for it or known by its name."""
+    name = f"name another subset with --val-subset; there are {', '.join(subsets)}"
+    if not drawn:
+        return name
+    more = "a label's only video is never held out: annotate two videos or more of every label"
+    return f"{more}, or {name}" if len(subsets) > 1 else more
+
+
+def _checked(found: Truth, listed: bool, hint: str) -> Truth:
     if not any(example.video.labels for example in found.train):
         raise UsageError("the videos to train on hold no segment", hint="check the annotations and --train-subset")
     if not any(example.video.labels for example in found.held_out):
-        raise UsageError(
-            "no video with a segment is left to validate on", hint="name a subset with --val-subset, or annotate more"
-        )
+        raise UsageError("no video with a segment is left to validate on", hint=hint)
     empty = [label for label, count in zip(found.labels, found.counts(), strict=True) if not count]
     if empty and not listed:
         raise UsageError(
