@@ -108,7 +108,7 @@ def _timed(prepared: run.Prepared, chosen: Sequence[Video]) -> dict[str, float]:
 class Null(Classify):
     """The whole task but for the model: what is left is what the engine itself takes."""
 
-    def load(self, threads: int) -> Any:
+    def load(self) -> Any:
         return None
 
     def score(self, model: Any, frames: Any) -> Any:
