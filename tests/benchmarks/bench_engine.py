@@ -55,10 +55,11 @@ def driver(folder: Path, request: run.Request, count: int = 100_000) -> Iterator
     entries = [Video(f"{n:06}.mp4", file.path, file.size, file.mtime_ns) for n in range(count)]
     split = machine.split("cpu", workers=1, decoders=1)
     with RayPool(Load(FakeTask(), split, 16)) as pool:
-        pool.start("decoder")  # waits for Ray
+        kept = pool.start("decoder")  # waits for Ray
         cpu, wall = time.process_time(), time.monotonic()
         done = sum(1 for _ in drive(pool, entries))
         cpu, wall = time.process_time() - cpu, time.monotonic() - wall
+        pool.kill(kept)
     yield {"videos": done, "driver CPU ms/video": cpu / done * 1e3, "wall ms/video": wall / done * 1e3}
 
 
