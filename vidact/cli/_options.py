@@ -33,14 +33,13 @@ def option(
     return typer.Option(*names, metavar=metavar, callback=check, show_envvar=False, **more)
 
 
-_option = option
-_model = partial(_option, rich_help_panel="Model")
-_output = partial(_option, rich_help_panel="Output")
-_clips = partial(_option, rich_help_panel="Clips and labels")
-_features = partial(_option, rich_help_panel="Features")
-_segments = partial(_option, rich_help_panel="Segments")
-_machine = partial(_option, rich_help_panel="Machine")
-_run = partial(_option, rich_help_panel="This run")
+_model = partial(option, rich_help_panel="Model")
+_output = partial(option, rich_help_panel="Output")
+_clips = partial(option, rich_help_panel="Clips and labels")
+_features = partial(option, rich_help_panel="Features")
+_segments = partial(option, rich_help_panel="Segments")
+_machine = partial(option, rich_help_panel="Machine")
+_run = partial(option, rich_help_panel="This run")
 
 # What to work on
 
@@ -364,13 +363,13 @@ AllowEmpty = Annotated[bool, _run("--allow-empty", help="Finding no video is no 
 
 # What to print
 
-Json = Annotated[bool, _option("--json", help="One JSON object a line, for programs.")]
+Json = Annotated[bool, option("--json", help="One JSON object a line, for programs.")]
 MaxLines = Annotated[
-    int | None, _option("--limit", metavar="N", min=1, help="Print at most so many lines.", show_default=False)
+    int | None, option("--limit", metavar="N", min=1, help="Print at most so many lines.", show_default=False)
 ]
 OnlyVideos = Annotated[
     list[str] | None,
-    _option(
+    option(
         "--video",
         metavar="NAME",
         help="Only this video, clip by clip; also a pattern such as 'day1/*'. Repeatable.",
@@ -378,11 +377,11 @@ OnlyVideos = Annotated[
     ),
 ]
 OnlyLabels = Annotated[
-    list[str] | None, _option("--label", metavar="LABEL", help="Only this label. Repeatable.", show_default=False)
+    list[str] | None, option("--label", metavar="LABEL", help="Only this label. Repeatable.", show_default=False)
 ]
 MinScore = Annotated[
     float | None,
-    _option(
+    option(
         "--min-score",
         metavar="SCORE",
         help="Only labels that score at least this.",
@@ -392,6 +391,6 @@ MinScore = Annotated[
 ]
 OnlyStatus = Annotated[
     Literal["ok", "partial", "failed"] | None,
-    _option("--status", metavar="ok|partial|failed", help="Only videos with this status.", show_default=False),
+    option("--status", metavar="ok|partial|failed", help="Only videos with this status.", show_default=False),
 ]
-Clips = Annotated[bool, _option("--clips", help="A line for every clip, or every segment, instead of every video.")]
+Clips = Annotated[bool, option("--clips", help="A line for every clip, or every segment, instead of every video.")]

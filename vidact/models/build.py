@@ -113,11 +113,7 @@ def describe_localizer(
 def _chosen_localizer(name: str | None, checkpoint: str | None) -> Chosen[LocalizerSpec]:
     inside = None if checkpoint is None else weights.read_localizer_spec(checkpoint)
     if inside is not None and checkpoint is not None:
-        if name not in (None, inside.name, inside.architecture):
-            raise ModelError(
-                f"{checkpoint!r} holds {inside.name}, not {name}",
-                hint=f"leave --model out, or give --model {inside.architecture}",
-            )
+        _refuse_other(checkpoint, inside, name)
         return Chosen(inside, checkpoint, weights.file_hash(checkpoint))
     if checkpoint is not None and name is None:
         raise _no_localizer_inside(checkpoint)
@@ -130,6 +126,14 @@ def _chosen_localizer(name: str | None, checkpoint: str | None) -> Chosen[Locali
         return Chosen(entry.spec, checkpoint, weights.file_hash(checkpoint))
     file = cache.file_of(entry)
     return Chosen(entry.spec, file, cache.hash_of(entry, file))
+
+
+def _refuse_other(checkpoint: str, inside: Spec | LocalizerSpec, name: str | None) -> None:
+    if name not in (None, inside.name, inside.architecture):
+        raise ModelError(
+            f"{checkpoint!r} holds {inside.name}, not {name}",
+            hint=f"leave --model out, or give --model {inside.architecture}",
+        )
 
 
 def _no_localizer_inside(checkpoint: str) -> ModelError:
@@ -161,11 +165,7 @@ def _unknown_localizer(name: str, checkpoint: str | None) -> ModelError:
 def _spec_of_file(name: str | None, checkpoint: str) -> Spec:
     inside = weights.read_spec(checkpoint)
     if inside is not None:
-        if name is not None and name not in (inside.name, inside.architecture):
-            raise ModelError(
-                f"{checkpoint!r} holds {inside.name}, not {name}",
-                hint=f"leave --model out, or give --model {inside.architecture}",
-            )
+        _refuse_other(checkpoint, inside, name)
         return inside
     if not os.path.exists(checkpoint):
         weights.file_hash(checkpoint)  # raises with the reason

@@ -9,38 +9,33 @@ from vidact.models.zoo.entry import Entry
 from vidact.models.zoo.publishers import OLD, Scores, first_releases, mmaction
 
 _test = partial(protocols.mmaction, stride=1, short_side=256, segments=True)
+_of_mmaction = partial(mmaction, features=2048, size=224, family="TSM")
 
 
 def _tsm(name: str, file: str, scores: Scores, *, frames: int, stride: int, labels: str = "kinetics400") -> Entry:
     """On Something-Something every segment is seen twice, in three larger crops."""
     twice = labels == "something_v2"
     test = _test(frames, views="2x3", size=256) if twice else _test(frames, views="1x10", size=224)
-    return mmaction(
+    return _of_mmaction(
         name,
         file,
         scores,
         frames=frames,
         stride=stride,
-        features=2048,
-        size=224,
         labels=labels,
-        family="TSM",
         protocol=test,
     )
 
 
 def _old_tsm(name: str, recipe: str, stamp: str, scores: Scores, *, frames: int, stride: int, labels: str) -> Entry:
     """TSM of the releases 0.x: one centre crop."""
-    return mmaction(
+    return _of_mmaction(
         name,
         first_releases("tsm", recipe, stamp),
         scores,
         frames=frames,
         stride=stride,
-        features=2048,
-        size=224,
         labels=labels,
-        family="TSM",
         protocol=_test(frames, views="1x1", size=224),
         source=OLD,
     )
