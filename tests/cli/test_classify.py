@@ -150,7 +150,7 @@ def test_dry_run_makes_nothing(
     done = classify("--dry-run", "--log-file", "log.txt")
     assert (done.code, scored, tree(tmp_path)) == (0, [], before)
     assert "Dry run: nothing was started and nothing written.\n" in done.out
-    assert "to do\t3 videos (0.00 MB): 3 new\n" in done.out and "done already\tnone\n" in done.out
+    assert "to do\t3 videos (0.0 kB): 3 new\n" in done.out and "done already\tnone\n" in done.out
     assert "would write\tto vidact-out (parquet, tables videos and predictions), a new run\n" in done.out
     assert "to do: b.mkv" in done.out
     classify()

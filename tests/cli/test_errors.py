@@ -118,7 +118,36 @@ def test_a_bad_value_from_a_variable_names_the_variable(vidact: Vidact, monkeypa
         monkeypatch.setenv(f"VIDACT_{name}", "abc")
         done = vidact(command, "x")
         assert done.code == 2 and f"the variable VIDACT_{name}" in done.err, done.err
-    assert "variable" not in vidact("classify", "x", "--top-k", "abc").err
+    typed = vidact("classify", "x", "--top-k", "abc").err
+    assert "'abc' is no whole number" in typed and "variable" not in typed
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("DEVICE", "gpu"),
+        ("DECODER", "x"),
+        ("CLASSIFY_MODEL", "nomodel"),
+        ("CLASSIFY_CHECKPOINT", "no.pth"),
+        ("CLASSIFY_LABELS", "no.txt"),
+        ("CLASSIFY_QUIET", "maybe"),
+        ("CLASSIFY_LOG_FILE", "none/x.log"),
+    ],
+)
+def test_an_error_about_a_variable_names_it(
+    vidact: Vidact, videos: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(f"VIDACT_{name}", value)
+    done = vidact("classify", videos)
+    assert done.code in (2, 3) and f"VIDACT_{name}" in done.err, done.err
+
+
+def test_a_variable_that_has_nothing_to_do_with_an_error_is_not_named(
+    vidact: Vidact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VIDACT_CLASSIFY_OUTPUT", "nowhere")
+    monkeypatch.setenv("VIDACT_OFFLINE", "1")
+    assert "VIDACT_" not in vidact("show", "nowhere").err
 
 
 def test_commands_to_copy_are_quoted(vidact: Vidact, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from vidact.cli._output import ClosedPipe, Output, folded, plain
+from vidact.cli._output import ClosedPipe, Output, amount, folded, plain
 
 
 class Screen(io.StringIO):
@@ -101,6 +101,13 @@ def test_long_names_are_folded_but_never_cut(monkeypatch: pytest.MonkeyPatch) ->
 )
 def test_folded(text: str, lines: list[str]) -> None:
     assert folded(text, 6) == lines
+
+
+@pytest.mark.parametrize(
+    ("size", "told"), [(0, "0.0 kB"), (50_000, "50.0 kB"), (12_345_678, "12.3 MB"), (4_500_000_000, "4.5 GB")]
+)
+def test_amounts_are_in_powers_of_1000(size: int, told: str) -> None:
+    assert amount(size) == told
 
 
 def test_a_long_table_keeps_one_header_and_every_row(monkeypatch: pytest.MonkeyPatch) -> None:

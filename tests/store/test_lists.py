@@ -77,6 +77,12 @@ def test_csv_as_spreadsheets_write_it(tmp_path: Path) -> None:
     assert listed(tmp_path, "c.csv", "path,label\r\n/ä.mp4,x\r\n".encode("utf-16")) == ["/ä.mp4"]
 
 
+@pytest.mark.parametrize("empty", ["\n", "\r\n\r\n", " \n,\n"])
+def test_empty_lines_in_a_csv_do_not_count(tmp_path: Path, empty: str) -> None:
+    assert listed(tmp_path, "a.csv", f"{empty}label,path\nrun,/a.mp4\n{empty}walk,/b.mp4\n") == ["/a.mp4", "/b.mp4"]
+    assert listed(tmp_path, "b.csv", f"{empty}/a.mp4\n") == ["/a.mp4"]
+
+
 def test_csv_of_one_column_without_a_header(tmp_path: Path) -> None:
     assert listed(tmp_path, "list.csv", '/a.mp4\n"/b, c.mp4"\n') == ["/a.mp4", "/b, c.mp4"]
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from training.made import COLOURS, coloured_videos
 
-from vidact.cli.train import recognizer
+from vidact.cli.train_recognizer import recognizer
 from vidact.errors import RunError, UsageError
 from vidact.models.build import load_model
 from vidact.models.weights import read_spec

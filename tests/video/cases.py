@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,3 +81,10 @@ CASES = {
     "one.mp4": Case({"frames": 1}, numbers=range(1)),
     "tenth.webm": Case({"frames": 3, "codec": "libvpx-vp9", "options": QUICK_VP9}, numbers=range(3), codec="vp9"),
 }
+
+
+def unescape(video: str) -> bytes:
+    """The bytes of the path that ``find.escape`` named so."""
+    return re.sub(
+        rb"\\\\|\\x([0-9a-f]{2})", lambda found: bytes([int(found[1], 16)]) if found[1] else b"\\", video.encode()
+    )

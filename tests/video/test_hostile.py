@@ -12,11 +12,12 @@ import av
 import numpy as np
 import pytest
 from media import make, number
+from video.cases import unescape
 
 from vidact.errors import VideoError
 from vidact.records import Geometry, Sampling
 from vidact.video.decode import ClipReader
-from vidact.video.find import find, unescape
+from vidact.video.find import find
 from vidact.video.index import Index, read_index
 from vidact.video.sampling import ClipGrid, sliding
 from vidact.video.transform import Plan, plan

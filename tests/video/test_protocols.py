@@ -33,7 +33,6 @@ SLOWFAST = known.pyslowfast(32, 2, "10x3", size=256)
 PROTOCOLS: dict[str, Protocol] = {
     "hf_videomae_pipeline_rate4": known.hub_pipeline(4),
     "hf_videomae_pipeline_rate1": known.hub_pipeline(1),
-    "hf_videomae_docs_center": known.hub_window(4),
     "hf_timesformer_8f": known.hub_ends(8),
     "hf_xclip_b32_8f": known.hub_ends(8),
     "hf_clip_vit_8f": replace(known.hub_ends(8), style="pillow-cubic"),
@@ -43,9 +42,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "internvideo2_k400_sparse_f8_test": known.sparse(8, "4x3"),
     "videomamba_k400_dense_f16_test": replace(known.videomae(4, "4x3"), rule="videomamba"),
     "psf_slowfast_8x8_r50_torchvision": SLOWFAST,
-    "psf_slowfast_8x8_r50_pyav": known.pyslowfast_pyav(32, 2, "10x3", size=256),
     "psf_i3d_8x8_r50_torchvision": known.pyslowfast(8, 8, "10x3", size=256),
-    "psf_i3d_8x8_r50_pyav": known.pyslowfast_pyav(8, 8, "10x3", size=256),
     "psf_x3d_m_torchvision": known.pyslowfast(16, 5, "10x3", size=256),
     "psf_x3d_s_torchvision": known.pyslowfast(13, 6, "10x3", size=182),
     "psf_mvitv2_s_16x4_torchvision": known.pyslowfast(16, 4, "5x1", size=224, offset=True),
@@ -163,7 +160,7 @@ def test_no_rule_leaves_the_video(rule: str, frames: int) -> None:
         try:
             found = clips(timing, protocol)
         except VideoError as error:
-            assert error.kind == "TooShort" and rule in ("stacks", "hub-window", "torchvision")
+            assert error.kind == "TooShort" and rule in ("stacks", "torchvision")
             continue
         assert found.ndim == 2 and 1 <= found.shape[1] <= 16 and len(found) >= 1
         assert found.min() >= 0 and found.max() < frames

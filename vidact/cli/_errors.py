@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
 import traceback
 
@@ -28,6 +29,13 @@ _CODES: dict[type[VidactError], int] = {UsageError: USAGE, ModelError: MODEL, Ru
 # What typer raises for an unknown option, a missing argument or a bad value; it has no public name of its own.
 _Misuse = typer.BadParameter.__mro__[1]
 
+_KINDS = {
+    "int_parsing": "is no whole number",
+    "float_parsing": "is no number",
+    "bool_parsing": "is neither true nor false",
+}
+"""What is wrong with a value, by the name typer's parser has for it."""
+
 RED = "\x1b[1;31m{}\x1b[0m"
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
@@ -41,7 +49,8 @@ def report(error: BaseException) -> int:
     code, message, hint = explain(error)
     bold, red = (BOLD, RED) if coloured(sys.stderr) else ("{}", "{}")
     text = f"{red.format('Error:')} {wrapped(plain(message), sys.stderr, len('Error: '))}\n" if message else ""
-    text += "".join(f"{wrapped(plain(line), sys.stderr)}\n" for line in getattr(error, "details", ()))
+    more = (*getattr(error, "details", ()), *_variables(message))
+    text += "".join(f"{wrapped(plain(line), sys.stderr)}\n" for line in more)
     if hint:  # a command is to be copied, so no line end of ours comes into it
         whole = hint.startswith("vidact ")
         text += (
@@ -73,11 +82,25 @@ def explain(error: BaseException) -> tuple[int, str, str]:
     return UNEXPECTED, f"unexpected: {summary}", "run it again with VIDACT_DEBUG=1 to see where, and report it"
 
 
+def _variables(message: str) -> list[str]:
+    """Variables of ours whose value an error is about, as far as nobody typed it: who set one may not think of it."""
+    return [
+        f"{name} is {value!r}."
+        for name, value in sorted(os.environ.items())
+        if name.startswith("VIDACT_") and value and value not in sys.argv and name not in message
+        if f"'{value}'" in message or re.search(rf"(?<![\w/]){re.escape(value)}(?=:|/weights\b|/features\b)", message)
+    ]
+
+
 def _misuse(error: BaseException) -> tuple[int, str, str]:
     """typer's own complaints. It has printed the help already when nothing at all was given."""
     if type(error).__name__ == "NoArgsIsHelpError":
         return USAGE, "", ""
-    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    message = (error.format_message() if hasattr(error, "format_message") else str(error)).replace("Value error, ", "")
+    found = getattr(error.__cause__, "errors", None)
+    wrong = found()[0] if found else {}
+    if wrong.get("type") in _KINDS:
+        message = message.replace(wrong["msg"], f"{wrong['input']!r} {_KINDS[wrong['type']]}.")
     context = getattr(error, "ctx", None)
     name = getattr(getattr(error, "param", None), "name", None)
     if context and name and getattr(context.get_parameter_source(name), "name", "") == "ENVIRONMENT":

@@ -135,6 +135,12 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
+def amount(size: int) -> str:
+    """Bytes in powers of 1000: ``0.5 kB``, ``12.3 MB``, ``4.5 GB``."""
+    unit, name = next(((unit, name) for unit, name in ((1e9, "GB"), (1e6, "MB")) if size >= unit), (1e3, "kB"))
+    return f"{size / unit:.1f} {name}"
+
+
 def columns_of(stream: IO[str]) -> int:
     """Columns of the terminal behind ``stream``."""
     try:

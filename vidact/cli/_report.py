@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vidact.cli._output import Output, counted
+from vidact.cli._output import Output, amount, counted
 from vidact.cli._progress import Progress
 from vidact.errors import UsageError
 
@@ -116,7 +116,7 @@ def _to_do(todo: Todo) -> str:
     size = sum(video.size or 0 for video in todo.videos)
     kinds = ((todo.new, "new"), (todo.changed, "changed since"), (todo.retried, "failed before"))
     told = ", ".join(f"{number} {word}" for number, word in kinds if number)
-    return f"{counted(len(todo.videos), 'video')} ({_gigabytes(size)}): {told}"
+    return f"{counted(len(todo.videos), 'video')} ({amount(size)}): {told}"
 
 
 def outcome(outcome: Outcome) -> str:
@@ -243,9 +243,9 @@ def _clip(settings: RunSettings, spec: Spec) -> str:
     if settings.protocol == "paper" and spec.protocol is not None:
         return f"{spec.protocol.frames} frames, as published: {zoo.told(spec.protocol)}"
     length = settings.clip_seconds or spec.sampling.seconds
-    apart = f"one every {settings.stride_seconds or length:.2f} s"
+    apart = f"the next begins {settings.stride_seconds or length:.2f} s later"
     views = f"{settings.views} views of each video"
-    return f"{length:.2f} s, {spec.sampling.frames} frames, {views if settings.views else apart}"
+    return f"{spec.sampling.frames} frames over {length:.2f} s; {views if settings.views else apart}"
 
 
 def _engine(prepared: Prepared) -> str:
@@ -303,7 +303,3 @@ def summary(folder: str) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:.2f} GB" if size >= 1e7 else f"{size / 1e6:.2f} MB"

@@ -25,8 +25,8 @@ from vidact.cli.localize import localize
 from vidact.cli.models import list_models, show_model
 from vidact.cli.show import show
 from vidact.cli.status import status
-from vidact.cli.train import recognizer
 from vidact.cli.train_localizer import localizer
+from vidact.cli.train_recognizer import recognizer
 from vidact.cli.weights import convert, path, pull, remove, verify
 
 _group = partial(typer.Typer, no_args_is_help=True, pretty_exceptions_enable=False)

@@ -10,7 +10,7 @@ import typer
 
 from vidact.cli import _options as options
 from vidact.cli._download import find
-from vidact.cli._output import Output
+from vidact.cli._output import Output, amount
 from vidact.cli._parse import complete_any
 from vidact.records import LocalizerSpec, Spec
 
@@ -242,7 +242,7 @@ def _percent(score: float | None) -> str:
 
 
 def _size(size: int) -> str:
-    return f"{size / 1e6:.1f} MB" if size else ""
+    return amount(size) if size else ""
 
 
 def _facts(entry: Weights[Any], spec: Spec | LocalizerSpec) -> dict[str, Any]:

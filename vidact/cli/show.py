@@ -226,8 +226,9 @@ def _status(row: Row) -> str:
 
 
 def _print_clips(out: Output, rows: Iterable[Row]) -> None:
+    noted = ("",) if out.human else ()  # programs get it by --json
     out.table(
-        ("video", "start", "end", "label", "score", ""),
+        ("video", "start", "end", "label", "score", *noted),
         (
             (
                 row["video"],
@@ -235,7 +236,7 @@ def _print_clips(out: Output, rows: Iterable[Row]) -> None:
                 _time(out, row["end"]),
                 row["label"],
                 _score(row["score"]),
-                "padded" if row.get("padded") else "",
+                *("padded" if row.get("padded") else "" for _ in noted),
             )
             for row in rows
         ),

@@ -12,7 +12,7 @@ import typer
 
 from vidact.cli import _options as options
 from vidact.cli._download import fetch, find
-from vidact.cli._output import Output
+from vidact.cli._output import Output, amount
 from vidact.cli._parse import complete_any
 from vidact.errors import ModelError
 
@@ -58,7 +58,7 @@ def remove(name: Name, quiet: options.Quiet = False) -> None:
         raise ModelError(f"{entry.spec.name} has no file in {str(here.parent)!r}", hint="vidact models list --cached")
     size = sum(file.stat().st_size for file in here.glob("*") if file.is_file())
     shutil.rmtree(here)
-    Output(quiet=quiet).note(f"Removed {str(here)!r} ({size / 1e6:.1f} MB).")
+    Output(quiet=quiet).note(f"Removed {str(here)!r} ({amount(size)}).")
 
 
 def verify(
@@ -140,7 +140,7 @@ def convert(
     from vidact.models.convert import convert as convert_file
 
     out = Output(quiet=quiet)
-    if trust:
+    if trust and os.path.isfile(file):
         out.note(f"Warning: code inside {file!r} is being run with your rights.")
     target, name = convert_file(file, output, name=model, trust=trust)
     out.text(str(target))

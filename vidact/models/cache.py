@@ -59,7 +59,11 @@ def addresses(entry: Weights[Any]) -> list[str]:
     if not published:
         return []
     path = f"{quote(entry.spec.name)}/{quote(file_name(entry))}"
-    return [*(f"{mirror.rstrip('/')}/{path}" for mirror in os.environ.get("VIDACT_MIRROR", "").split()), published]
+    mirrors = os.environ.get("VIDACT_MIRROR", "").split()
+    for mirror in mirrors:
+        if not mirror.startswith(("https://", "http://")):
+            raise ModelError(f"VIDACT_MIRROR names {mirror!r}, which is no address", hint="begin it with https://")
+    return [*(f"{mirror.rstrip('/')}/{path}" for mirror in mirrors), published]
 
 
 def file_name(entry: Weights[Any]) -> str:

@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from vidact.errors import ModelError, RunError
-from vidact.models import _trusted, build, cache, caffe2, pickles, weights, zoo
+from vidact.models import build, cache, caffe2, pickles, weights, zoo
 from vidact.models.zoo import localizers
 from vidact.records import LocalizerSpec, Spec
+
+_TRUSTED = Path(__file__).with_name("_trusted.py")  # a program of its own: importing it would load torch
 
 
 def name_of(file: str, entries: Mapping[str, zoo.Weights[Any]]) -> str:
@@ -73,7 +75,7 @@ def _beside(file: Path, name: str) -> Path:
 def _trusting(file: str, folder: str) -> str:
     """The tensors of a pickle that needs to run code, read by a process of its own."""
     target = os.path.join(folder, "tensors.pth")
-    command = [sys.executable, "-I", _trusted.__file__, os.path.abspath(file), target]
+    command = [sys.executable, "-I", str(_TRUSTED), os.path.abspath(file), target]
     done = subprocess.run(command, capture_output=True, text=True, cwd=folder, stdin=subprocess.DEVNULL)
     if done.returncode:
         told = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]

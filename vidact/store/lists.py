@@ -86,15 +86,15 @@ def _from_csv(source: str, data: bytes) -> Entries:
     text = _utf16(source, data) if utf16 else data.removeprefix(_UTF8).decode("utf-8", "surrogateescape")
     if "\0" in text:
         raise UsageError(f"{source!r} is no CSV: it holds a NUL", hint="give a NUL-separated list the suffix .txt")
-    separator, column = _csv_column(text.split("\n", 1)[0].rstrip("\r"))
-    rows = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    if column is not None:
-        next(rows)
+    head = next((line for line in text.split("\n") if line.strip(" \r,;\t")), "")
+    separator, column = _csv_column(head.rstrip("\r"))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    rows = (row for row in reader if any(cell.strip() for cell in row))
     try:
+        if column is not None:
+            next(rows)
         for row in rows:
-            if not row:
-                continue
-            where = f"line {rows.line_num}"
+            where = f"line {reader.line_num}"
             if column is None and len(row) > 1:
                 message = f"{source!r}, {where}: {len(row)} columns, and the first line names none of them the path"
                 raise UsageError(message, hint=f"begin with a line that names the columns; for the path, {_NAME_IT}")
@@ -102,7 +102,7 @@ def _from_csv(source: str, data: bytes) -> Entries:
                 raise UsageError(f"{source!r}, {where}: there is no column {(column or 0) + 1}", hint=_REPAIR)
             yield where, row[column or 0]
     except csv.Error as error:
-        raise UsageError(f"{source!r}, line {rows.line_num}: {error}", hint="repair that line") from error
+        raise UsageError(f"{source!r}, line {reader.line_num}: {error}", hint="repair that line") from error
 
 
 def _csv_column(head: str) -> tuple[str, int | None]:

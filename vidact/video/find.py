@@ -34,7 +34,6 @@ _REFUSALS = {
 """What an error of ``stat`` says of a file; any other (a mount half dead, a server gone) does not say it is gone."""
 _MAGIC = re.compile(r"[*?\[]")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
-_ESCAPE = re.compile(rb"\\(?:(\\)|x([0-9a-f]{2}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +94,6 @@ def escape(path: str | bytes) -> str:
     else:
         raw = path
     return raw.replace(b"\\", b"\\\\").decode("utf-8", "backslashreplace")
-
-
-def unescape(video: str) -> bytes:
-    """Undo ``escape``: the bytes of the path. Raises ValueError on a backslash that ``escape`` would not have
-    written."""
-
-    def plain(match: re.Match[bytes]) -> bytes:
-        backslash, code = match.groups()
-        if backslash is None and code is None:
-            raise ValueError(f"{video!r} is not an escaped path: there is a lone backslash at byte {match.start()}.")
-        return b"\\" if backslash else bytes((int(code, 16),))
-
-    return _ESCAPE.sub(plain, video.encode())
 
 
 def _expand(given: str, skipped: list[tuple[str, str]]) -> Iterator[str]:

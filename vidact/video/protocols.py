@@ -170,19 +170,10 @@ def _pyslowfast_offset(timing: Timing, protocol: Protocol) -> Frames:
     return _pyslowfast(timing, protocol, offset=True)
 
 
-def _pyslowfast_pyav(timing: Timing, protocol: Protocol) -> Frames:
-    """As releases with a working PyAV backend did: a window of whole frames, and one frame beyond its end."""
-    reach = protocol.stride * (protocol.frames - 1) / (protocol.fps or 30.0) * _rate(timing)
-    return _sought(timing, protocol, max(1.0, float(np.ceil(reach))))
-
-
 def _timesformer(timing: Timing, protocol: Protocol) -> Frames:
-    """The same before the window was counted in whole frames."""
-    return _sought(timing, protocol, protocol.stride * protocol.frames / (protocol.fps or 30.0) * _rate(timing))
-
-
-def _sought(timing: Timing, protocol: Protocol, window: float) -> Frames:
-    length = max(1.0, protocol.stride * protocol.frames / (protocol.fps or 30.0) * _rate(timing))
+    """A window as long as the clip, sought in the file, and one frame beyond its end."""
+    window = protocol.stride * protocol.frames / (protocol.fps or 30.0) * _rate(timing)
+    length = max(1.0, window)
     duration, counted = timing.header.duration, timing.header.frames
     if duration is None or not counted:
         return _from_whole(timing, protocol, length)
@@ -327,14 +318,6 @@ def _hub_pipeline(timing: Timing, protocol: Protocol) -> Frames:
     return np.asarray(asked[asked < timing.frames][None], np.int64)
 
 
-def _hub_window(timing: Timing, protocol: Protocol) -> Frames:
-    """The window of the model pages, which they draw at random, in the middle of the video."""
-    length = protocol.frames * protocol.stride
-    _at_least(timing, length + 1)
-    end = (timing.frames + length) // 2
-    return np.clip(np.linspace(end - length, end, protocol.frames), end - length, end - 1).astype(np.int64)[None]
-
-
 def _ends(timing: Timing, protocol: Protocol) -> Frames:
     """From the first frame to the last."""
     return np.linspace(0, timing.frames - 1, protocol.frames).astype(np.int64)[None]
@@ -374,7 +357,6 @@ RULES: dict[str, Callable[[Timing, Protocol], Frames]] = {
     "mmaction2-stacks": _mmaction_stacks,
     "pyslowfast": _pyslowfast,
     "pyslowfast-offset": _pyslowfast_offset,
-    "pyslowfast-pyav": _pyslowfast_pyav,
     "timesformer": _timesformer,
     "frame-folders": _frame_folders,
     "pytorchvideo": _pytorchvideo,
@@ -385,7 +367,6 @@ RULES: dict[str, Callable[[Timing, Protocol], Frames]] = {
     "vjepa2": _vjepa2,
     "torchvision": _torchvision,
     "hub-pipeline": _hub_pipeline,
-    "hub-window": _hub_window,
     "ends": _ends,
     "stacks": _stacks,
     "windows": _windows,

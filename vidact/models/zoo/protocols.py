@@ -75,13 +75,6 @@ def pyslowfast(
     return _from_folders(protocol) if frame_folders else protocol
 
 
-def pyslowfast_pyav(frames: int, stride: int, views: str, *, size: int) -> Protocol:
-    """PySlowFast by PyAV, in the releases in which that worked."""
-    clips, crops = views_of(views)
-    short = 256 if crops == 1 else size
-    return Protocol("pyslowfast-pyav", "pyslowfast-pyav", frames, stride, clips, crops, short, (size, size), FPS)
-
-
 def pytorchvideo(frames: int, stride: int, views: str, *, size: int, frame_folders: bool = False) -> Protocol:
     """pytorchvideo's windows of seconds, spread over the video. With 1x1 views, the recipe of its hub."""
     clips, crops = views_of(views)
@@ -117,11 +110,6 @@ def sparse(frames: int, views: str) -> Protocol:
 def hub_pipeline(stride: int) -> Protocol:
     """The video pipeline of transformers with VideoMAE: the start of the video, at the rate of the training."""
     return Protocol("hub-pipeline", "pillow", 16, stride, 1, 1, 224, (224, 224))
-
-
-def hub_window(stride: int) -> Protocol:
-    """The window of VideoMAE's model pages, in the middle of the video."""
-    return Protocol("hub-window", "pillow", 16, stride, 1, 1, 224, (224, 224))
 
 
 def hub_ends(frames: int, *, short_side: int = 224) -> Protocol:

@@ -15,6 +15,7 @@ import typer
 from vidact.cli import _options as options
 from vidact.cli import _training as training
 from vidact.cli._output import Output, counted
+from vidact.errors import ModelError
 
 if TYPE_CHECKING:
     from vidact.training.lists import Examples
@@ -134,6 +135,8 @@ def recognizer(
     names = None if labels is None else read_labels(labels)
     examples = read_examples(data, split=split, labels=names, share=held_out, seed=seed)
     training.check_output(output, resume)
+    if init is not None and not Path(init).exists():  # before what is slow to import
+        raise ModelError(f"there is no file {init!r}", hint="check the path given to --init")
     from vidact.training.loop import Recipe
     from vidact.training.recognizer import fresh, from_checkpoint
 
