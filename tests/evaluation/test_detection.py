@@ -118,6 +118,13 @@ def test_a_second_prediction_of_one_event_is_wrong() -> None:
     assert average_precision(truth, found, [0.95], Rules()).average == 0.5
 
 
+@pytest.mark.parametrize(("code", "kept"), [("actionformer", [0.0]), ("tridet", [0.0]), ("opentad", [5.0, 0.0])])
+def test_only_tridet_counts_empty_events_before_it_drops_them(code: str, kept: list[float]) -> None:
+    segments = [5, 5], [5, 5.0008], [0, 10], [0.0005, 10]
+    truth = events({"v": [{"segment": list(segment), "label": "a"} for segment in segments]})
+    assert cleaned(truth, RULES[code]).start.tolist() == kept
+
+
 def test_predictions_without_scores_are_refused() -> None:
     truth = events({"v": [{"segment": [0, 10], "label": "a"}]})
     with pytest.raises(UsageError, match="scores"):
@@ -128,3 +135,13 @@ def test_no_proposals_are_refused() -> None:
     truth = events({"v": [{"segment": [0, 10], "label": "a"}]})
     with pytest.raises(UsageError, match="no proposals"):
         proposal_recall(truth, truth.take(np.zeros(1, dtype=bool))._replace(score=np.empty(0)))
+
+
+def test_the_kit_counts_equal_scores_right_ones_first() -> None:
+    """Its code sorts stably: the earlier of equal detections is matched, and those matched are listed before others."""
+    truth = events({"v": [{"segment": [0, 10], "label": "a"}], "w": [{"segment": [0, 10], "label": "a"}]})
+    wrong, right = {"segment": [50, 60], "label": "a", "score": 0.5}, {"segment": [0, 10], "label": "a", "score": 0.5}
+    found = events({"v": [right, wrong], "w": [right, wrong]})
+    assert average_precision(truth, found, [0.5], RULES["thumos14-kit"]).average == 1.0
+    twice = events({"v": [{**right, "segment": [0, 9]}, right]})
+    assert average_precision(truth.take(truth.video == "v"), twice, [0.85], RULES["thumos14-kit"]).average == 1.0

@@ -13,7 +13,7 @@ from vidact.evaluation.detection import Rules
 RULES: dict[str, Rules] = {
     "activitynet": Rules(unknown="refuse"),
     "actionformer": Rules(duplicate=1e-3, shortest=1e-3, unknown="collide"),
-    "tridet": Rules(duplicate=1e-3, shortest=0.0, unknown="collide"),
+    "tridet": Rules(duplicate=1e-3, shortest=0.0, short_count=True, unknown="collide"),
     "opentad": Rules(duplicate=1e-3, shortest=0.0),
     "thumos14-kit": Rules(match="events", ambiguous="Ambiguous", points=11),
 }

@@ -39,16 +39,17 @@ class Rules:
     """How a benchmark counts.
 
     Events that lie within ``duplicate`` seconds of an earlier one of the same label are dropped (None: kept), and those
-    shorter than ``shortest`` (or, with 0, of no length at all; None: kept). ``unknown``: what a predicted label that no
-    event has means: ``refuse`` it, ``ignore`` it, or let a number ``collide`` with the class at that place among the
-    sorted known ones. ``match``: ``predictions`` take their best free event, best score first, from an overlap of the
-    threshold on; or ``events`` take their best free prediction, above the threshold only. ``ambiguous`` names a label
-    whose events excuse the unmatched predictions they touch. ``points`` > 0 averages precision at that many even
-    recalls.
+    shorter than ``shortest`` (or, with 0, of no length at all; None: kept); with ``short_count`` these still make later
+    ones duplicates. ``unknown``: what a predicted label that no event has means: ``refuse`` it, ``ignore`` it, or let a
+    number ``collide`` with the class at that place among the sorted known ones. ``match``: ``predictions`` take their
+    best free event, best score first, from an overlap of the threshold on; or ``events`` take their best free
+    prediction, above the threshold only. ``ambiguous`` names a label whose events excuse the unmatched predictions they
+    touch. ``points`` > 0 averages precision at that many even recalls.
     """
 
     duplicate: float | None = None
     shortest: float | None = None
+    short_count: bool = False
     unknown: Literal["refuse", "ignore", "collide"] = "ignore"
     match: Literal["predictions", "events"] = "predictions"
     ambiguous: str | None = None
@@ -95,7 +96,8 @@ def cleaned(truth: Events, rules: Rules) -> Events:
     earlier: dict[tuple[Any, Any], list[int]] = {}
     for row in range(len(truth.start)):
         length = truth.end[row] - truth.start[row]
-        if rules.shortest is not None and (length <= 0 or length < rules.shortest):
+        short = rules.shortest is not None and (length <= 0 or length < rules.shortest)
+        if short and not rules.short_count:
             continue
         same = earlier.setdefault((truth.video[row], truth.label[row]), [])
         if rules.duplicate is not None and any(
@@ -105,7 +107,8 @@ def cleaned(truth: Events, rules: Rules) -> Events:
         ):
             continue
         same.append(row)
-        kept.append(row)
+        if not short:
+            kept.append(row)
     return truth.take(np.array(kept, dtype=np.int64))
 
 
@@ -123,12 +126,12 @@ def average_precision(
     for column, (own, predicted) in enumerate(pairs):
         if not len(predicted.start) or not len(own.start):
             continue
-        order = best_first(predicted)
-        predicted = predicted.take(order)
+        predicted = predicted.take(best_first(predicted, rules))
         hits = matches(own, predicted, np.asarray(tious, dtype=np.float64), rules)
-        excused = np.zeros(len(order), dtype=bool) if excuses is None else touched(predicted, excuses)
+        excused = np.zeros(len(predicted.start), dtype=bool) if excuses is None else touched(predicted, excuses)
         for row, hit in enumerate(hits):
-            counted = hit[hit | ~excused]
+            ranks = ranked(predicted, hit, rules)
+            counted = hit[ranks][(hit | ~excused)[ranks]]
             ap[row, column] = precision(counted, len(own.start), rules.points)
     return Detection(tuple(float(one) for one in tious), names, ap, len(events.start))
 
@@ -143,7 +146,7 @@ def recall_of_best(
     for column, (own, predicted) in enumerate(pairs):
         if not len(predicted.start):
             continue
-        predicted = predicted.take(best_first(predicted))
+        predicted = predicted.take(best_first(predicted, rules))
         for _, events, picks in _by_video(own, predicted):
             count = len(events)
             iou = overlap(_times(predicted, picks), _times(own, events))
@@ -194,7 +197,7 @@ def proposal_recall(
     share = most * len(videos) / len(found.start)
     ious: list[Floats] = []
     retrieved = 0
-    ordered = found.take(best_first(found))
+    ordered = found.take(best_first(found, Rules()))
     for video in videos:
         own, picks = _times(truth, truth.video == video), _times(ordered, ordered.video == video)
         kept = min(int(len(picks) * share), len(picks))
@@ -236,12 +239,24 @@ def by_class(
     return events, names, pairs
 
 
-def best_first(found: Events) -> Array:
-    """Best score first; among equal scores the later prediction, as a stable sort read backwards gives."""
+def best_first(found: Events, rules: Rules) -> Array:
+    """Best score first; among equal scores the later prediction, as a stable sort read backwards gives, or where events
+    choose the earlier."""
     if found.score is None:
         raise UsageError("predictions need scores", hint="give every predicted segment a score")
+    if rules.match == "events":
+        return np.argsort(-found.score, kind="stable")
     order: Array = np.argsort(found.score, kind="stable")[::-1]
     return order
+
+
+def ranked(found: Events, right: np.ndarray[Any, np.dtype[np.bool_]], rules: Rules) -> Array:
+    """In which order predictions, best first, count once it is known which are right: where events choose, the right
+    ones of equal scores come first, because that code collects them apart."""
+    if rules.match == "events":
+        assert found.score is not None
+        return np.lexsort((~right, -found.score))
+    return np.arange(len(right))
 
 
 def _times(events: Events, rows: Any = slice(None)) -> Floats:

@@ -21,6 +21,7 @@ from vidact.evaluation.detection import (
     matches,
     overlap,
     precision,
+    ranked,
     rows_by_video,
     touched,
 )
@@ -76,8 +77,10 @@ def diagnose(truth: Events, found: Events, tiou: float, rules: Rules, *, best: i
     reached: list[float] = []  # without the missed events, of the classes that still have one
     missed = 0
     for own, predicted in pairs:
-        predicted = predicted.take(best_first(predicted))
+        predicted = predicted.take(best_first(predicted, rules))
         hits = matches(own, predicted, np.array([tiou]), rules)[0]
+        ranks = ranked(predicted, hits, rules)
+        predicted, hits = predicted.take(ranks), hits[ranks]
         if excuses is not None:
             counted = hits | ~touched(predicted, excuses)
             predicted, hits = predicted.take(counted), hits[counted]
