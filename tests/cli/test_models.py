@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from cli.test_output import Screen
 
 from vidact.cli.models import list_models, show_model
 from vidact.models import zoo
+from vidact.models.unknown import NAMED
 from vidact.models.zoo import localizers
 
 NAMES = [*sorted(zoo.ENTRIES), *sorted(localizers.ENTRIES)]
@@ -109,3 +111,24 @@ def test_an_unknown_model_names_its_neighbours(vidact: Vidact) -> None:
     done = vidact("models", "show", zoo.DEFAULT + "x")
     assert (done.code, done.out) == (3, "")
     assert zoo.DEFAULT in done.err
+
+
+@pytest.mark.parametrize("name", ["slowfast", "SlowFast", "slowfst", "slowfast-r50"])
+def test_a_part_of_a_name_names_sets_of_weights_and_how_to_see_them_all(vidact: Vidact, name: str) -> None:
+    said = vidact("models", "show", name).err
+    named = [word for word in re.findall(r"[\w.-]+", said) if word in NAMES]
+    assert len(named) == NAMED and all(word.startswith("slowfast-r50") for word in named)
+    word, number = re.findall(r"`vidact models list (\S+)` shows all (\d+)", said)[0]
+    listed = [line.split("\t")[0] for line in vidact("models", "list", word).out.splitlines()]
+    assert len([one for one in listed if one.startswith(word)]) == int(number)
+
+
+@pytest.mark.parametrize("name", ["slowfast", "slowfast-r50-8x8", "slowfast-r50-8x8.k400"])
+def test_a_recogniser_where_a_localizer_is_wanted_names_commands_that_work(
+    vidact: Vidact, videos: Path, name: str
+) -> None:
+    done = vidact("localize", videos, "--model", name, "--dry-run")
+    assert done.code == 3 and f"{name} is a recogniser, not a localizer" in done.err
+    assert f"vidact localize --model {localizers.DEFAULT} PATH" in done.err
+    told = re.findall(r"vidact classify --model (\S+) PATH", done.err)
+    assert told[0] in zoo.ENTRIES and told[0].startswith(name)

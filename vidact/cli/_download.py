@@ -23,12 +23,13 @@ COUNT = "{n_fmt} {rate_fmt}"  # where the server does not say how long the file 
 
 def find(name: str) -> Weights[Any]:
     """The entry of a recogniser or a localizer. Raises ModelError for a name nobody knows."""
-    from vidact.models import build, zoo
+    from vidact.models import zoo
+    from vidact.models.unknown import unknown
     from vidact.models.zoo import localizers
 
     entry = zoo.resolve(name) or localizers.resolve(name)
     if entry is None:
-        raise build.unknown(name)
+        raise unknown(name)
     return entry
 
 

@@ -18,6 +18,7 @@ from vidact.errors import MissingWeights, ModelError
 from vidact.models import cache, weights, zoo
 from vidact.models.labels import read_labels
 from vidact.models.networks import NETWORKS
+from vidact.models.unknown import unknown, unknown_localizer
 from vidact.models.zoo import localizers
 from vidact.models.zoo.entry import S
 from vidact.records import LocalizerSpec, Spec
@@ -121,7 +122,7 @@ def _chosen_localizer(name: str | None, checkpoint: str | None) -> Chosen[Locali
     if checkpoint is not None and name is not None and "." not in name:
         entry = None  # the name of an architecture alone says nothing about features or labels
     if entry is None:
-        raise _unknown_localizer(name or localizers.DEFAULT, checkpoint)
+        raise unknown_localizer(name or localizers.DEFAULT, checkpoint)
     if checkpoint is not None:
         return Chosen(entry.spec, checkpoint, weights.file_hash(checkpoint))
     file = cache.file_of(entry)
@@ -147,18 +148,6 @@ def _no_localizer_inside(checkpoint: str) -> ModelError:
     return ModelError(
         f"{checkpoint!r} does not say which localizer it belongs to",
         hint="name it with --model (`vidact models list --task localization` shows the names)",
-    )
-
-
-def _unknown_localizer(name: str, checkpoint: str | None) -> ModelError:
-    sets = ", ".join(known for known, spec in localizers.SPECS.items() if spec.architecture == name)
-    if not localizers.means(name):
-        kind = "a recogniser, not a localizer" if zoo.resolve(name) or name in NETWORKS else "no model vidact knows"
-        return ModelError(f"{name} is {kind}", hint="choose one of " + ", ".join(localizers.ARCHITECTURES))
-    return ModelError(
-        f"{name} alone does not say how its weights are used",
-        hint=f"name the set: {sets or 'none is published'}"
-        + (" (with --checkpoint FILE)" if checkpoint is None else ""),
     )
 
 
@@ -193,28 +182,6 @@ def _spec_of_file(name: str | None, checkpoint: str) -> Spec:
             hint="give a checkpoint that `vidact train recognizer` wrote: it carries its sampling and labels",
         )
     return spec
-
-
-def unknown(name: str) -> ModelError:
-    """The error for a name that is no recogniser's: what it is instead, or might be."""
-    import difflib
-
-    if localizers.resolve(name):
-        return ModelError(f"{name} is a localizer, not a recogniser", hint=f"vidact localize --model {name} PATH")
-    if localizers.means(name):
-        return _unknown_localizer(name, None)
-    sets = [known for known, entry in zoo.ENTRIES.items() if entry.spec.architecture == name]
-    if sets:
-        return ModelError(
-            f"{name} has no bundled weights", hint="name a set: " + ", ".join(sets) + ", or give --checkpoint FILE"
-        )
-    if name in NETWORKS:
-        return ModelError(f"{name} has no published weights", hint="give --checkpoint FILE")
-    close = difflib.get_close_matches(name, [*zoo.ENTRIES, *NETWORKS], n=3)
-    return ModelError(
-        f"there is no model {name!r}",
-        hint=(f"did you mean {', '.join(close)}? " if close else "") + "`vidact models list` shows every name",
-    )
 
 
 def load_model(
