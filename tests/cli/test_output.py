@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from vidact.cli._output import ClosedPipe, Output, amount, folded, plain
+from vidact.cli._output import ClosedPipe, Output, amount, folded, plain, shortened
 
 
 class Screen(io.StringIO):
@@ -97,10 +97,42 @@ def test_long_names_are_folded_but_never_cut(monkeypatch: pytest.MonkeyPatch) ->
         ("", [""]),
         ("abc-de-f", ["abc-", "de-f"]),
         ("a-bcdefghi", ["a-bcde", "fghi"]),
+        ("ab/c.de", ["ab/", "c.de"]),
     ],
 )
 def test_folded(text: str, lines: list[str]) -> None:
     assert folded(text, 6) == lines
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "short"),
+    [
+        ("archive/2019/camera-2/0001.mp4", 21, "archive…ra-2/0001.mp4"),
+        ("archive/a-long-name-of-a-file.mp4", 21, "archi…e-of-a-file.mp4"),
+        ("x/日本語日本語.mp4", 10, "x/…語.mp4"),
+    ],
+)
+def test_names_are_shortened_in_the_middle(text: str, width: int, short: str) -> None:
+    assert shortened(text, width) == short
+
+
+def test_what_a_narrow_terminal_has_no_room_for_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    screen = Screen()
+    monkeypatch.setattr(sys, "stdout", screen)
+    name, size = "folder/" * 20 + "0001.mp4", "1" * 30
+    for columns, told in (
+        ("40", "No room for size, and long names are shortened; a wider terminal or --json shows all.\n"),
+        ("80", "Long names are shortened; a wider terminal or --json shows all.\n"),
+        ("200", ""),
+    ):
+        monkeypatch.setenv("COLUMNS", columns)
+        Output().table(("video", "size"), [(name, size)], shorten=("video",), drop=("size",))
+        lines = screen.getvalue().splitlines()[-2:]
+        assert (len(lines), max(map(len, lines)) <= int(columns)) == (2, True)
+        assert lines[1].split()[0].endswith("/0001.mp4") and (size in lines[1]) is ("size" not in told)
+        assert capsys.readouterr().err == told
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,11 @@ def test_a_video_by_any_of_its_names(vidact: Vidact, run: Path, name: str) -> No
     assert [row[0] for row in rows] == [SHOWN] * 2
 
 
+def test_a_video_by_its_shortened_name(vidact: Vidact, run: Path) -> None:
+    assert {row[0] for row in lines(vidact("show", run, "--video", "da…/b.mp4").out)} == {"day1/b.mp4"}
+    assert vidact("show", run, "--video", "…/x.mp4").code == 2
+
+
 def test_a_name_that_is_not_utf8(vidact: Vidact, tmp_path: Path) -> None:
     run = make_run(tmp_path / "out", [outcome("a\\xff\\\\.mp4")])
     assert len(lines(vidact("show", run, "--video", "a\udcff\\.mp4").out)) == 2

@@ -28,9 +28,10 @@ BATCH = 500
 GAP = 2
 """Spaces between two columns."""
 NARROWEST = 20
-"""A folded column is at least so wide."""
+"""A column that is folded or shortened is at least so wide."""
 
 BOLD = "\x1b[1m{}\x1b[0m"
+DIM = "\x1b[2m{}\x1b[0m"
 
 _KEPT = {"\u200c", "\u200d"}  # joiners: they make one emoji of several and move nothing on the screen
 
@@ -78,14 +79,15 @@ class Output:
         if not self.quiet:
             write(self._result, plain(line) + "\n")
 
-    def note(self, line: str, *, command: bool = False) -> None:
+    def note(self, line: str, *, command: bool = False, dim: bool = False) -> None:
         """One line beside the result: what a person wants to know and a program does not.
 
         A ``command`` is to be copied, so a narrow terminal must not get line ends of ours in it.
         """
         self.log(line)
         if not self.quiet:
-            write(sys.stderr, (plain(line) if command else wrapped(plain(line), sys.stderr)) + "\n")
+            text = plain(line) if command else wrapped(plain(line), sys.stderr)
+            write(sys.stderr, (DIM.format(text) if dim and coloured(sys.stderr) else text) + "\n")
 
     def log(self, line: str) -> None:
         """One line for the log file alone, with the time."""
@@ -99,12 +101,14 @@ class Output:
         *,
         right: Collection[str] = (),
         fold: Collection[str] = (),
+        shorten: Collection[str] = (),
         drop: Sequence[str] = (),
     ) -> None:
         """Rows as an aligned table on a terminal, as tab-separated lines without a header elsewhere.
 
-        ``right`` names the columns aligned to the right; only those in ``fold`` are folded when the terminal is narrow.
-        Where that is not enough, those in ``drop`` are left out, the first one first.
+        ``right`` names the columns aligned to the right. When the terminal is narrow, those in ``fold`` take several
+        lines and those in ``shorten`` lose what is in the middle; where that is not enough, those in ``drop`` are left
+        out, the first one first. A line below tells what was shortened or left out; the command must have ``--json``.
         """
         if self.quiet:
             return
@@ -113,9 +117,11 @@ class Output:
             for line in cells:
                 write(self._result, "\t".join(line) + "\n")
             return
-        layout = Layout(columns, right, fold, drop, width=columns_of(self._result), bold=coloured(self._result))
+        layout = Layout(columns, right, fold, shorten, drop, columns_of(self._result), bold=coloured(self._result))
         for batch in _batches(cells, BATCH):
             write(self._result, layout.render(batch))
+        if layout.missing:
+            self.note(f"{layout.missing}; a wider terminal or --json shows all.", dim=True)
 
     def json(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """One JSON object a line, pure ASCII."""
@@ -127,7 +133,8 @@ class Output:
         self.log(line)
         if self.quiet:
             return
-        write(self._result, (BOLD.format(plain(line)) if coloured(self._result) else plain(line)) + "\n")
+        text = wrapped(plain(line), self._result)
+        write(self._result, (BOLD.format(text) if coloured(self._result) else text) + "\n")
 
 
 def counted(number: int, noun: str) -> str:
@@ -258,18 +265,29 @@ class Layout:
         columns: Sequence[str],
         right: Collection[str],
         fold: Collection[str],
+        shorten: Collection[str],
         drop: Sequence[str],
-        *,
         width: int,
+        *,
         bold: bool,
     ) -> None:
         self._columns = columns
         self._right = {place for place, name in enumerate(columns) if name in right}
-        self._fold = {place for place, name in enumerate(columns) if name in fold}
+        self._fold = {place for place, name in enumerate(columns) if name in (*fold, *shorten)}
+        self._shorten = {place for place, name in enumerate(columns) if name in shorten}
         self._drop = [columns.index(name) for name in drop]
+        self._hidden: list[str] = []
+        self._cut = False
         self._terminal = width
         self._natural = [0] * len(columns)
         self._header: str | None = BOLD if bold else "{}"
+
+    @property
+    def missing(self) -> str:
+        """What the terminal had no room for, in words; empty when there was room for all."""
+        said = [f"No room for {', '.join(self._hidden)}"] if self._hidden else []
+        said += ["long names are shortened" if said else "Long names are shortened"] if self._cut else []
+        return ", and ".join(said)
 
     def render(self, rows: Sequence[Sequence[str]]) -> str:
         """These rows, with the header the first time. Columns never become narrower from one call to the next."""
@@ -298,6 +316,7 @@ class Layout:
             if sum(least.values()) + GAP * (len(least) - 1) <= self._terminal:
                 break
             least.pop(place, None)
+        self._hidden = [name for place, name in enumerate(self._columns) if self._natural[place] and place not in least]
         return list(least)
 
     def _widths(self, used: Sequence[int]) -> dict[int, int]:
@@ -312,10 +331,7 @@ class Layout:
         return widths
 
     def _lines(self, row: Sequence[str], widths: dict[int, int]) -> Iterator[str]:
-        pieces = {
-            place: [row[place]] if cell_len(row[place]) <= width else folded(row[place], width)
-            for place, width in widths.items()
-        }
+        pieces = {place: self._pieces(place, row[place], width) for place, width in widths.items()}
         for number in range(max(map(len, pieces.values()), default=0)):
             line = ""
             for place, width in widths.items():
@@ -323,6 +339,23 @@ class Layout:
                 space = " " * (width - cell_len(cell))
                 line += (space + cell if place in self._right else cell + space) + " " * GAP
             yield line.rstrip()
+
+    def _pieces(self, place: int, text: str, width: int) -> list[str]:
+        if cell_len(text) <= width:
+            return [text]
+        if place not in self._shorten:
+            return folded(text, width)
+        self._cut = True
+        return [shortened(text, width)]
+
+
+def shortened(text: str, width: int) -> str:
+    """``text`` with ``…`` in its middle, in ``width`` columns. Most of its end stays: there is the file's name."""
+    last = cell_len(text) - cell_len(text[: text.rfind("/") + 1])
+    room = width - 1
+    end = chop_cells(text[::-1], min(room * 3 // 4, max(last, room * 2 // 3)))[0][::-1]
+    start = room - cell_len(end)
+    return (chop_cells(text, start)[0] if start else "") + "…" + end
 
 
 def folded(text: str, width: int) -> list[str]:
@@ -338,11 +371,12 @@ def folded(text: str, width: int) -> list[str]:
 
 
 def _cut(word: str, width: int) -> Iterator[str]:
-    """A word in pieces of at most ``width`` columns, cut behind a sign inside it unless that leaves a stub."""
+    """A word in pieces of at most ``width`` columns, cut behind a ``/`` or else another sign in it, unless that leaves
+    a stub."""
     while cell_len(word) > width:
         piece = chop_cells(word, width)[0]
-        sign = max(piece.rfind(sign) for sign in "-./_:") + 1
-        piece = piece[:sign] if sign > len(piece) // 2 else piece
+        folder, sign = piece.rfind("/") + 1, max(piece.rfind(sign) for sign in "-._:") + 1
+        piece = piece[: folder if folder > len(piece) // 3 else sign if sign > len(piece) // 2 else None]
         yield piece
         word = word[len(piece) :]
     yield word

@@ -94,11 +94,17 @@ def _named(reader: Reader, names: Sequence[str], out: str) -> set[str]:
     found: set[str] = set()
     for name in names:
         matches = {name, escape(os.fsencode(name)), on_screen.get(name, name)} & present
-        matches = matches or {video for video in known if fnmatchcase(video, name)}
+        matches = matches or {video for video in known if fnmatchcase(video, name)} or _shortened(known, name)
         if not matches:
             raise UsageError(f"no video is called {name!r} in {out!r}", hint=f"vidact show {shlex.quote(out)}")
         found |= matches
     return found
+
+
+def _shortened(known: Sequence[str], name: str) -> set[str]:
+    """The videos a name on a narrow screen may mean."""
+    start, cut, end = name.partition("…")
+    return {video for video in known if cut and plain(video).startswith(start) and plain(video).endswith(end)}
 
 
 def _unknown(reader: Reader, labels: Sequence[str]) -> str:
@@ -198,7 +204,7 @@ def _print_videos(out: Output, rows: Iterable[Row], counted: str) -> None:
             for row in rows
         ),
         right=("score", "duration", *numbers),
-        fold=("video",),
+        shorten=("video",),
     )
 
 
@@ -217,7 +223,8 @@ def _print_features(out: Output, rows: Iterable[Row]) -> None:
             for row in rows
         ),
         right=("rows", "dimension", "duration"),
-        fold=("video", "file"),
+        shorten=("video",),
+        drop=("file",),
     )
 
 
@@ -241,7 +248,7 @@ def _print_clips(out: Output, rows: Iterable[Row]) -> None:
             for row in rows
         ),
         right=("start", "end", "score"),
-        fold=("video",),
+        shorten=("video",),
     )
 
 
@@ -249,7 +256,8 @@ def _print_failures(out: Output, rows: Iterable[Row]) -> None:
     out.table(
         ("video", "error", "stage", "message"),
         ((row["video"], row["error"], row["stage"], row["error_message"]) for row in rows),
-        fold=("video", "message"),
+        fold=("message",),
+        shorten=("video",),
     )
 
 
