@@ -26,7 +26,6 @@ LEVEL = {unit: level for level, units in enumerate(LAYERS) for unit in units}
 HOMES = {
     "typer": {"cli"},
     "rich": {"cli"},
-    "tqdm": {"cli"},
     "ray": {"engine/pool.py"},
     "decord": {"video"},
     "av": {"video"},

@@ -28,11 +28,11 @@ HERE = os.pathsep.join(str(Path(__file__).resolve().parents[up]) for up in (1, 2
 # The engine's stand-in: two clips for every video, one video every PACE seconds.
 SLOW = """
 import sys, time
-import vidact.cli._progress as progress_line
+import vidact.cli._live as live
 import vidact.engine.run as engine
 from cli.runs import outcome
 
-pace, progress_line.MINUTE, progress_line.TICK = (float(number) for number in sys.argv[1:4])
+pace, live.MINUTE, live.TICK = (float(number) for number in sys.argv[1:4])
 del sys.argv[1:4]
 
 def execute(prepared, sink, *, stop, progress, stage):
@@ -82,14 +82,14 @@ def on_a_terminal(command: Sequence[str], folder: Path, width: int) -> tuple[int
     return process.wait(), said.decode()
 
 
-@pytest.mark.parametrize("width", [100, 40])
+@pytest.mark.parametrize("width", [100, 40, 0])
 def test_the_live_line(checkpoint: Path, videos: Path, tmp_path: Path, width: int) -> None:
     command = slow(0.3, 60, 0.05, "classify", videos, "--checkpoint", checkpoint)
     code, screen = on_a_terminal(command, tmp_path, width)
     assert code == 0
     live = [line for line in re.split(r"[\r\n]", screen) if re.match(r"\d/3 videos", line)]
     assert any("clips/s" in line for line in live)
-    assert max(map(len, live)) < width
+    assert max(map(len, live)) < (width or 80)  # some terminals say 0: they do not know
     assert any(re.search(r"^0/3 videos.* loading the model, 0 s *$", line) for line in live), live
     assert not any(re.fullmatch(r"0/3 videos,? *", line) for line in live), live
     if width == 100:

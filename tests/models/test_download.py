@@ -75,6 +75,25 @@ def test_a_later_run_goes_on_where_the_last_one_gave_up(site: Site, tmp_path: Pa
     assert site.asked[0][1]["range"] == "bytes=100000-"
 
 
+def test_what_is_waited_for_is_told(site: Site, tmp_path: Path) -> None:
+    told: list[str] = []
+    site.faults += [breaks_off(1_000_000)]
+    download(wanted(site, tmp_path), tell=told.append, wait=0.01)
+    assert told == [
+        "connecting to 127.0.0.1",
+        f"try 2 of {module.TRIES} in 0 s (1000000 of {len(BODY)} bytes arrived; 127.0.0.1)",
+    ]
+
+
+def test_the_way_to_a_host_names_the_proxy_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("https_proxy", "http://me:secret@10.0.0.1:3128/")
+    assert module._way("https://example.org/x.pth") == "example.org through the proxy 10.0.0.1:3128"
+    monkeypatch.setenv("no_proxy", "example.org")
+    assert module._way("https://example.org/x.pth") == "example.org"
+
+
 def test_a_server_without_ranges_begins_again(site: Site, tmp_path: Path) -> None:
     site.ranges = False
     site.faults += [breaks_off(1_000_000)]
@@ -209,7 +228,7 @@ def test_a_lock_that_vanishes_while_it_is_looked_at_is_closed(tmp_path: Path, mo
         return look(handle)
 
     monkeypatch.setattr(os, "fstat", vanishing)
-    os.close(module._locked(lock))
+    os.close(module._locked(lock, lambda what: None))
     assert len(seen) == 2
     for handle in seen:
         with pytest.raises(OSError):

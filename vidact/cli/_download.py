@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from vidact.cli._output import Output
+from vidact.cli._live import Live, clock
+from vidact.cli._output import Output, amount
 from vidact.errors import MissingWeights
 
 if TYPE_CHECKING:
     from vidact.models.zoo import Weights
 
 T = TypeVar("T")
-MINUTE = 60.0
-BAR = "{percentage:3.0f}% |{bar:20}| {n_fmt}/{total_fmt} {rate_fmt}, {remaining} left"
-COUNT = "{n_fmt} {rate_fmt}"  # where the server does not say how long the file is
 
 
 def find(name: str) -> Weights[Any]:
@@ -64,9 +60,10 @@ def _fetch(out: Output, entry: Weights[Any]) -> Path:
     licence = entry.spec.licence or "unknown"
     terms = f"{licence}, which forbids commercial use" if entry.non_commercial else licence
     out.note(f"Downloading {entry.spec.name} from {cache.address(entry)}. Its licence: {terms}.")
-    with _progress(out) as progress:
-        file = download(cache.wanted(entry), progress)
-    out.note(f"{file.stat().st_size / 1e6:.1f} MB in {str(file)!r}. {_checked(entry, file)}")
+    arrival = Arrival(out)
+    with arrival:
+        file = download(cache.wanted(entry), arrival, arrival.wait)
+    out.note(f"{amount(file.stat().st_size)} in {str(file)!r}. {_checked(entry, file)}")
     return file
 
 
@@ -80,30 +77,33 @@ def _checked(entry: Weights[Any], file: Path) -> str:
     return f"Its SHA-256 is {cache.note(file).get('sha256')}; none is published to compare it with."
 
 
-@contextlib.contextmanager
-def _progress(out: Output) -> Iterator[Any]:
-    """A live bar on a terminal, a line a minute elsewhere."""
-    if not out.live:
-        yield _Lines(out)
-        return
-    from tqdm import tqdm
+class Arrival(Live):
+    """How much of a file is here, or what is waited for; without a terminal the latter is said at once."""
 
-    with tqdm(file=sys.stderr, unit="B", unit_scale=True, dynamic_ncols=True, leave=False, bar_format=COUNT) as bar:
-
-        def show(here: int, total: int) -> None:
-            bar.total, bar.bar_format = total or None, BAR if total else COUNT
-            bar.update(here - bar.n)
-
-        yield show
-
-
-class _Lines:
     def __init__(self, out: Output) -> None:
-        self._out = out
-        self._spoke = time.monotonic()
+        super().__init__(out)
+        self._waiting = "connecting"
+        self._since = self._began = time.monotonic()
+        self._here = self._first = self._total = 0
+        self._arriving = False
+
+    def wait(self, what: str) -> None:
+        """What is waited for from now on."""
+        self._waiting, self._since, self._arriving = what, time.monotonic(), False
+        (self._out.log if self._out.live else self._out.note)(f"{what[:1].upper()}{what[1:]}.")
 
     def __call__(self, here: int, total: int) -> None:
-        if time.monotonic() - self._spoke >= MINUTE:
-            self._spoke = time.monotonic()
-            of = f" of {total / 1e6:.0f}" if total else ""
-            self._out.note(f"{here / 1e6:.0f}{of} MB")
+        if not self._arriving:  # what an earlier connection got says nothing about the speed of this one
+            self._began, self._first, self._arriving = time.monotonic(), here, True
+        self._here, self._total = here, total
+
+    def parts(self) -> tuple[str, float | None, str]:
+        if not self._arriving:
+            return self._waiting, None, f"{time.monotonic() - self._since:.0f} s"
+        rate = (self._here - self._first) / max(time.monotonic() - self._began, 1e-3)
+        speed = f"{amount(round(rate))}/s"
+        if not self._total:  # the server does not say how long the file is
+            return amount(self._here), None, speed
+        share = self._here / self._total
+        left = f", {clock((self._total - self._here) / rate)} left" if rate else ""
+        return f"{share:.0%}", share, f"{amount(self._here)} of {amount(self._total)}, {speed}{left}"

@@ -177,8 +177,8 @@ def _run(out: Output, request: Request, prepared: Prepared, stop: Stop) -> int:
             todo = remaining(prepared.found.videos, done, retry_failed=again, limit=limit, lost=lost)
             prepared = dataclasses.replace(prepared, todo=todo)
             noun = "rows" if request.command == "features" else "clips"
-            with Progress(out, todo.videos, noun) as progress:
-                stop.progress = progress
+            progress = stop.progress = Progress(out, todo.videos, noun)
+            with progress:
                 _execute(out, prepared, sink, progress, stop)
         except BaseException as error:
             stop.ending = True

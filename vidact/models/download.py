@@ -40,6 +40,8 @@ _PASSING = (408, 425, 429, 500, 502, 503, 504)
 
 Progress = Callable[[int, int], None]
 """Called with the bytes that are here and those there will be (0: not said)."""
+Tell = Callable[[str], None]
+"""Called with what is waited for, in words, before the first byte of a connection comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,20 +67,26 @@ class _Refused(Exception):
     """An address that does not give the file; another one may."""
 
 
-def download(wanted: Wanted, progress: Progress = lambda here, total: None, *, wait: float = 1.0) -> Path:
+def download(
+    wanted: Wanted,
+    progress: Progress = lambda here, total: None,
+    tell: Tell = lambda what: None,
+    *,
+    wait: float = 1.0,
+) -> Path:
     """Get the file, or leave it if it is there by now; ``wait`` seconds before the second try, then twice as long.
 
     Processes that want the same file wait for the one that began. Raises ModelError.
     """
     target = wanted.target
     try:
-        with _alone(target.parent):
+        with _alone(target.parent, tell):
             if target.exists():
                 return target
             told = []
             for url in wanted.urls:
                 try:
-                    return _from(url, wanted, progress, wait)
+                    return _from(url, wanted, progress, tell, wait)
                 except _Refused as refused:
                     told.append(f"{_shown(url)}: {refused}")
     except OSError as error:
@@ -93,11 +101,11 @@ def download(wanted: Wanted, progress: Progress = lambda here, total: None, *, w
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _alone(folder: Path, tell: Tell) -> Iterator[None]:
     """Make the folder and hold its lock, which the kernel drops when its holder dies. A folder with nothing else in it
     goes with the lock: nothing came."""
     lock = folder / ".lock"
-    handle = _locked(lock)
+    handle = _locked(lock, tell)
     try:
         yield
     finally:
@@ -108,7 +116,7 @@ def _alone(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
-def _locked(path: Path) -> int:
+def _locked(path: Path, tell: Tell) -> int:
     """Make the folder and the lock file, and lock it; anew when its last holder removed it meanwhile."""
     import fcntl
 
@@ -118,7 +126,11 @@ def _locked(path: Path) -> int:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
             held = False
             try:
-                fcntl.flock(handle, fcntl.LOCK_EX)
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    tell("waiting for another process that downloads it")
+                    fcntl.flock(handle, fcntl.LOCK_EX)
                 held = os.path.samestat(os.fstat(handle), path.stat())
             finally:
                 if not held:
@@ -127,26 +139,30 @@ def _locked(path: Path) -> int:
                 return handle
 
 
-def _from(url: str, wanted: Wanted, progress: Progress, wait: float) -> Path:
+def _from(url: str, wanted: Wanted, progress: Progress, tell: Tell, wait: float) -> Path:
     part = _Part(wanted.target)
     try:
-        return _whole(url, wanted, part, progress, wait)
+        return _whole(url, wanted, part, progress, tell, wait)
     finally:
         if not part.path.exists():
             part.drop()  # a note on nothing
 
 
-def _whole(url: str, wanted: Wanted, part: _Part, progress: Progress, wait: float) -> Path:
+def _whole(url: str, wanted: Wanted, part: _Part, progress: Progress, tell: Tell, wait: float) -> Path:
+    way, last = _way(url), ""
+    tell(f"connecting to {way}")
     for attempt in range(TRIES):
         if attempt:
-            time.sleep(wait * 2 ** (attempt - 1))
+            pause = wait * 2 ** (attempt - 1)
+            tell(f"try {attempt + 1} of {TRIES} in {pause:.0f} s ({last}; {way})")
+            time.sleep(pause)
         try:
             _receive(url, wanted, part, progress)
             break
         except _Broken as broken:
             last = str(broken)
     else:
-        raise _Refused(f"given up after {TRIES} tries ({last})")
+        raise _Refused(f"given up after {TRIES} tries to reach {way} ({last})")
     found = file_hash(part.path)
     if not found.startswith(wanted.sha256):
         part.drop()
@@ -217,7 +233,7 @@ def _receive(url: str, wanted: Wanted, part: _Part, progress: Progress) -> None:
     except urllib.error.URLError as error:
         if isinstance(error.reason, socket.gaierror | ssl.SSLCertVerificationError):
             raise _Refused(f"no connection ({error.reason})") from error
-        raise _Broken(str(error.reason)) from error
+        raise _Broken(getattr(error.reason, "strerror", None) or str(error.reason)) from error
     except (TimeoutError, ConnectionError, http.client.HTTPException) as error:
         raise _Broken(str(error) or type(error).__name__) from error
 
@@ -313,6 +329,14 @@ def _check_scheme(url: str, plain: Sequence[str]) -> None:
     if parts.scheme == "http" and any(_bare(url).startswith(_bare(start).rstrip("/") + "/") for start in plain):
         return
     raise _Refused(f"{_shown(url)} is not https")
+
+
+def _way(url: str) -> str:
+    """The host, and the proxy on the way to it."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    proxy = None if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(parts.scheme)
+    return f"{host} through the proxy {_bare(proxy).partition('//')[2].rstrip('/') or proxy}" if proxy else host
 
 
 def _bare(url: str) -> str:
