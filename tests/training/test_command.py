@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
+import re
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from cli.test_output import Screen
 from training.made import COLOURS, coloured_videos
 
+from vidact.cli import _live
 from vidact.cli.train_recognizer import recognizer
 from vidact.errors import RunError, UsageError
 from vidact.models.build import load_model
@@ -147,3 +151,16 @@ def test_an_interrupted_training_says_how_to_go_on(
     with pytest.raises(KeyboardInterrupt):
         recognizer(str(trained / "videos"), output=str(tmp_path / "out"), epochs=3, **SMALL)
     assert "Stopped after epoch 1; the same command with --resume goes on" in capsys.readouterr().err
+
+
+def test_on_a_terminal_a_line_follows_the_steps(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
+    monkeypatch.setattr(_live, "TICK", 0.001)
+    monkeypatch.setenv("COLUMNS", "100")
+    recognizer(str(trained / "videos"), output=str(tmp_path / "watched"), epochs=2, **{**SMALL, "batch_size": 2})
+    drawn = screen.getvalue()
+    assert re.search(r"\repoch 1 \|=* *\| step 0 of 6", drawn)
+    assert re.search(r"\repoch 2 \|=+ *\| step [1-5] of 6, loss \d\.\d+, 0:\d\d left", drawn)
+    lines = [line.rpartition("\r")[2] for line in drawn.split("\n")]
+    assert [line.split(":")[0] for line in lines if line.startswith("epoch")] == ["epoch 1", "epoch 2"]

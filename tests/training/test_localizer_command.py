@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from safetensors.torch import load_file
 from training.sequences import LABELS, made
 
 from vidact import load_model
+from vidact.cli import _live
 from vidact.cli._training import called
 from vidact.cli.train_localizer import localizer
 from vidact.errors import RunError, UsageError
@@ -176,3 +178,16 @@ def test_sizes_and_files_that_cannot_be(trained: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no folder"):
         train(trained, tmp_path / "out", features=str(tmp_path / "none"))
     assert not (tmp_path / "out").exists()
+
+
+def test_without_a_terminal_a_plain_line_now_and_then_follows_the_steps(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_live, "TICK", 0.001)
+    monkeypatch.setattr(_live, "MINUTE", 0.01)
+    train(trained, tmp_path / "watched", epochs=2)
+    lines = capsys.readouterr().err.splitlines()
+    assert any(re.fullmatch(r"epoch [12], step [1-4] of 4, loss \d+\.\d{3}, 0:\d\d left", line) for line in lines), (
+        lines
+    )
+    assert all(line.isprintable() for line in lines)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from vidact.cli import _options as options
 from vidact.cli import _output
+from vidact.cli._live import Live, clock
 from vidact.errors import ModelError, RunError, UsageError
 
 if TYPE_CHECKING:
@@ -106,6 +107,26 @@ def resolve_device(device: str) -> str:
     return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
 
 
+class Steps(Live):
+    """Where a training stands within its epoch: the step, the mean loss so far, the time left."""
+
+    def __init__(self, out: _output.Output, trainer: Loop[Any]) -> None:
+        super().__init__(out)
+        self._trainer = trainer
+
+    def parts(self) -> tuple[str, float | None, str]:
+        """Read from the state of the loop, which goes on meanwhile."""
+        state, steps, share = self._trainer.state, self._trainer.data.steps(), min(self._trainer.progress(), 1.0)
+        epoch = f"epoch {state.round + 1}"
+        if state.batch >= steps or share == 1:
+            return epoch, share, "validating"
+        told = [f"step {state.batch} of {steps}"]
+        loss, seen = state.loss, state.seen  # once: a new epoch may begin between two looks
+        told += [f"loss {loss / seen:.3f}"] if seen else []
+        told += [f"{clock(state.seconds * (1 - share) / share)} left"] if share else []
+        return epoch, share, ", ".join(told)
+
+
 def begin(out: _output.Output, trainer: Loop[Any], labels: Sequence[str], *, resume: bool) -> None:
     """Take up the training that is there, where that is asked for, and write down the labels."""
     from vidact.store.atomic import make_folder, replacing
@@ -120,8 +141,15 @@ def begin(out: _output.Output, trainer: Loop[Any], labels: Sequence[str], *, res
 
 def run(out: _output.Output, trainer: Loop[Any], tell: Callable[[Round], None]) -> Path:
     """Train to the end; the best checkpoint. Who interrupts it is told how to go on."""
+    steps = Steps(out, trainer)
+
+    def told(row: Round) -> None:
+        with steps.aside():
+            tell(row)
+
     try:
-        return trainer.run(tell)
+        with steps:
+            return trainer.run(told)
     except KeyboardInterrupt:
         if (trainer.output / "last.pt").exists():
             out.note(f"Stopped after epoch {trainer.state.round}; the same command with --resume goes on.")

@@ -236,9 +236,10 @@ class Loop(ABC, Generic[Batch]):
         return self.output / "best.safetensors"
 
     def _done(self) -> bool:
-        return self._progress() >= 1.0
+        return self.progress() >= 1.0
 
-    def _progress(self) -> float:
+    def progress(self) -> float:
+        """How much of the training is done, 0 to 1."""
         if self.recipe.minutes is not None:
             return self.state.seconds / (self.recipe.minutes * 60.0)
         total = (self.recipe.rounds or 0) * self.data.steps()
@@ -260,7 +261,7 @@ class Loop(ABC, Generic[Batch]):
                 self._save()
                 saved_at = state.seconds
         speed = (state.seen - before) / max(mark - began, 1e-9)
-        lr = self.recipe.rate(self._progress())
+        lr = self.recipe.rate(self.progress())
         self._share_statistics()
         val_loss, val_score = self.judge() if self.peers.first else (0.0, 0.0)
         state.seconds += time.monotonic() - mark
@@ -283,7 +284,7 @@ class Loop(ABC, Generic[Batch]):
     def step(self, batch: Batch) -> None:
         """One step on a batch: forward, backward, optimiser, averaged weights. Writes nothing."""
         state = self.state
-        rate = self.recipe.rate(self._progress())
+        rate = self.recipe.rate(self.progress())
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         learnt = self.learn(batch)
