@@ -70,7 +70,7 @@ class Localizer:
         ``native`` (default there: what rows and duration imply). ``centres`` (T,) are the seconds rows are centred at:
         with them times are right for a frame rate that varies. ``class_scores`` (classes,) from a video-level
         classifier give class-agnostic segments their labels; weights evaluated as bare proposals keep none. Raises
-        UsageError for features that do not fit the contract.
+        UsageError for features that do not fit the contract, VideoError where the network gives no finite numbers.
         """
         rows = check(features, self.contract)
         rate, seconds = timing.rate_and_duration(self.contract, len(rows), duration, fps)

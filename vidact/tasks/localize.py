@@ -123,7 +123,8 @@ class Localize:
         return self.extract.score(model.backbone, frames)
 
     def finish(self, outline: Outline, scores: Any, present: Any, model: Any = None) -> Columns:
-        """Features (rows, 1, D), or those that exist → rows of ``segments``, best first."""
+        """Features (rows, 1, D), or those that exist → rows of ``segments``, best first. VideoError ``BadFeatures``, or
+        ``NonFiniteScores`` when the localizer gave NaN or infinity."""
         features = self._features(outline, scores, present)
         if self.settings.save_features and outline.source is None:
             self.cache.write(outline.video, features)

@@ -11,7 +11,7 @@ import torch
 from models.localization.golden import Record
 
 from vidact import load_model
-from vidact.errors import ModelError, UsageError
+from vidact.errors import ModelError, UsageError, VideoError
 from vidact.models.localization import timing
 from vidact.models.localization.actionformer import ActionFormer
 from vidact.models.localization.settings import Fusion, Settings, Suppression, Windows, from_json
@@ -47,6 +47,24 @@ def test_segments_are_best_first_and_inside_the_video() -> None:
     assert found.start.min() >= 0 and found.end.max() <= 5.0 and (found.end >= found.start).all()
     assert set(found.label) <= {"a", "b", "c"}
     assert [("a", "b", "c").index(name) for name in found.label] == found.label_id.tolist()
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("cls.out.weight", np.nan),
+        ("reg.out.bias", np.nan),
+        ("trunk.stem.0.norm1.weight", np.nan),
+        ("reg.out.bias", 3e38),
+    ],
+)  # the last overflows at the second level of the pyramid
+def test_what_is_no_finite_number_fails_the_video(part: str, value: float) -> None:
+    model = tiny()
+    with torch.no_grad():
+        model.network.get_parameter(part).fill_(value)
+    with pytest.raises(VideoError, match="not finite") as caught:
+        model.localize(features(40))
+    assert (caught.value.kind, caught.value.stage) == ("NonFiniteScores", "model")
 
 
 def test_unnamed_labels_say_their_number() -> None:

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from vidact.errors import ModelError
 from vidact.models.localization import pyramid
 from vidact.models.localization.keys import Table, rename
-from vidact.models.localization.segments import Detections
+from vidact.models.localization.segments import Detections, finite
 from vidact.models.localization.settings import Settings
 
 KEYS: dict[str, tuple[Table, ...]] = {
@@ -150,7 +150,7 @@ class BMN(nn.Module):
 
     def find(self, features: Tensor, settings: Settings) -> Detections:
         """Candidates in one sequence (C, T): every likely start with every likely end, times in rows."""
-        starts, ends, pairs = (part[0].float().sigmoid().cpu().numpy() for part in self.maps(features))
+        starts, ends, pairs = (finite(part[0].float().sigmoid()).cpu().numpy() for part in self.maps(features))
         begin, finish = _boundaries(starts, self.rules), _boundaries(ends, self.rules)
         begin[0] = finish[-1] = True
         durations, first = np.meshgrid(np.arange(self.durations), np.arange(self.length), indexing="ij")

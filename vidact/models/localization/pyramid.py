@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from vidact.models.localization.blocks import ConvNorm, position_codes, sinusoids
-from vidact.models.localization.segments import Detections
+from vidact.models.localization.segments import Detections, finite
 from vidact.models.localization.settings import Settings
 
 
@@ -104,19 +104,20 @@ Decode = Callable[[Level, Tensor, Tensor], Tensor]
 
 
 def candidates(levels: list[Level], decode: Decode, settings: Settings, rules: PyramidRules) -> Detections:
-    """The candidates of the first sequence of a batch, times in rows, before suppression."""
+    """The candidates of the first sequence of a batch, times in rows, before suppression. VideoError if there are
+    scores or times that are no finite numbers."""
     classes = levels[0].logits.shape[-1]
     sift = rules.sift_single or classes > 1
     groups = [[number] for number in range(len(levels))] if rules.per_level and sift else [[*range(len(levels))]]
     found: list[tuple[Tensor, Tensor, Tensor]] = []
     for group in groups:
-        scores = torch.cat([_scores(levels[number]).flatten() for number in group])
+        scores = finite(torch.cat([_scores(levels[number]).flatten() for number in group]))
         kept = (scores > settings.threshold).nonzero().flatten() if sift else _real(levels, classes)
         scores = scores[kept]
         if sift:
             scores, order = scores.sort(descending=True)
             scores, kept = scores[: settings.top], kept[order[: settings.top]]
-        segments = _segments(levels, group, kept // classes, kept % classes, decode)
+        segments = finite(_segments(levels, group, kept // classes, kept % classes, decode))
         if settings.min_length is not None:
             long = segments[:, 1] - segments[:, 0] > settings.min_length
             segments, scores, kept = segments[long], scores[long], kept[long]

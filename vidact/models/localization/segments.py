@@ -9,7 +9,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
+from vidact.errors import VideoError
 from vidact.models.localization.picks import Floats, Integers, descending
 from vidact.models.localization.rounds import best_picks
 from vidact.models.localization.settings import Fusion, Suppression
@@ -30,10 +32,22 @@ class Detections(NamedTuple):
         return Detections(self.segments[index], self.scores[index], self.labels[index])
 
 
+def finite(values: torch.Tensor) -> torch.Tensor:
+    """The scores or times a network gave, if they are all finite; else VideoError ``NonFiniteScores``."""
+    if not values.isfinite().all():
+        raise VideoError(
+            "NonFiniteScores",
+            "the localizer gave scores or times that are not finite: its features are far from those it was trained "
+            "on, or its weights are damaged",
+            stage="model",
+        )
+    return values
+
+
 def suppress(candidates: Detections, rules: Suppression) -> Detections:
     """The candidates that survive, best first, with lowered scores and, after voting, moved boundaries.
 
-    Each segment must end at or after its start.
+    Each segment must be finite and end at or after its start.
     A kept segment without length cannot vote (it overlaps nothing, not even itself) and is left out when voting is on.
     """
     if len(candidates.scores) == 0:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from vidact.errors import ModelError
 from vidact.models.keys import count
-from vidact.models.localization.segments import Detections
+from vidact.models.localization.segments import Detections, finite
 from vidact.models.localization.settings import Settings
 
 CUTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -58,7 +58,7 @@ class TCN(nn.Module):
     def find(self, features: Tensor, settings: Settings) -> Detections:
         """Candidates in one sequence (C, T): times in rows, before suppression."""
         x = features.unsqueeze(0)
-        scores = self(x, torch.ones_like(x[:, :1]))[0].float().sigmoid().cpu().numpy()
+        scores = finite(self(x, torch.ones_like(x[:, :1]))[0].float().sigmoid()).cpu().numpy()
         found = [stretches(scores[:, label], label, CUTS) for label in range(self.classes)]
         joined = Detections(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
         kept = joined.take(joined.scores > settings.threshold)
