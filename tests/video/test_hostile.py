@@ -16,6 +16,7 @@ from video.cases import unescape
 
 from vidact.errors import VideoError
 from vidact.records import Geometry, Sampling
+from vidact.video._boxes import unfinished
 from vidact.video.decode import ClipReader
 from vidact.video.find import find
 from vidact.video.index import Index, read_index
@@ -146,7 +147,23 @@ def test_a_download_that_stopped(tmp_path: Path) -> None:
     assert numbers[:20] == list(range(20))
     last = make(tmp_path / "b.mp4").read_bytes()
     path.write_bytes(last[: int(len(last) * 0.6)])  # the table of contents was at the end
-    assert kind(path) == "NotAVideo"
+    with pytest.raises(VideoError, match=r"MP4 or MOV file, but its table of contents \(moov\) is missing") as caught:
+        read_index(str(path))
+    assert caught.value.kind == "NotAVideo"
+
+
+def test_what_is_whole_or_no_mp4_is_not_called_unfinished(tmp_path: Path) -> None:
+    whole = make(tmp_path / "a.mp4").read_bytes()
+    path = tmp_path / "b.mp4"
+    path.write_bytes(whole)
+    assert unfinished(str(path)) == "" == unfinished(str(tmp_path / "none"))
+    moov = whole.index(b"moov")
+    for content in (b"", b"To be or not to be", bytes(1000), whole[moov - 4 :]):
+        path.write_bytes(content)
+        assert unfinished(str(path)) == "", content[:20]
+    for content in (whole[:12], whole[: moov + 20], b"\0\0\0\x08free\0\0\0\x03mdat" + bytes(100)):
+        path.write_bytes(content)
+        assert unfinished(str(path)), content[:20]
 
 
 @pytest.mark.parametrize("name", ["h264.mp4", "h264.mkv", "open.ts", "mpeg4.avi", "vp9.webm", "hevc.mp4", "mjpeg.mov"])

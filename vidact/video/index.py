@@ -21,7 +21,7 @@ import numpy as np
 
 from vidact.errors import VideoError
 from vidact.records import VideoFacts
-from vidact.video import _h264
+from vidact.video import _boxes, _h264
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -162,7 +162,8 @@ def opened(path: str, stage: str = "index") -> Iterator[Any]:
     except PermissionError as error:
         raise VideoError("NotReadable", "permission to read the file is denied", stage=stage) from error
     except av.FFmpegError as error:
-        raise VideoError("NotAVideo", f"it cannot be opened as a video: {error.strerror}", stage=stage) from error
+        why = _boxes.unfinished(path) or f"it cannot be opened as a video: {error.strerror}"
+        raise VideoError("NotAVideo", why, stage=stage) from error
 
 
 def stored_packets(container: Any, stream: Any) -> Iterator[Any]:
