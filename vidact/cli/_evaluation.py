@@ -15,6 +15,15 @@ Subset = Annotated[
         show_default="the protocol's own, where the file has several",
     ),
 ]
+Part = Annotated[
+    str | None,
+    options.option(
+        "--subset",
+        metavar="NAME",
+        help="The part of the truth that is judged.",
+        show_default="all of it; of HMDB-51's lists test",
+    ),
+]
 
 
 def percent(share: float) -> str:

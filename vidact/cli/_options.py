@@ -296,7 +296,7 @@ BatchSize = Annotated[
     _machine(
         "--batch-size",
         metavar="auto|N",
-        help="Clips in one call of the model.",
+        help="Clips in one call of the model. On a CPU, 1 is slow for small networks.",
         parser=parse.auto_or_count(1),
         show_default="auto",
     ),

@@ -32,7 +32,7 @@ Name = Annotated[
     data(
         "--name",
         metavar="NAME",
-        help="What the weights are called behind their architecture, such as attention-r3d-10.NAME.",
+        help="What the weights are called, behind their architecture: ARCHITECTURE.NAME.",
         show_default="as the folder",
     ),
 ]

@@ -15,7 +15,7 @@ import typer
 from vidact.cli import _options as options
 from vidact.cli import evaluate_recognition as judged
 from vidact.cli._download import with_weights
-from vidact.cli._evaluation import Subset
+from vidact.cli._evaluation import Part
 from vidact.cli._output import Output, counted
 from vidact.cli._parse import complete_model
 from vidact.cli._work import work
@@ -50,17 +50,21 @@ Videos = Annotated[
         "--videos", metavar="DIR", help="Where the videos lie, at any depth.", show_default="the list's folder"
     ),
 ]
+Folder = Annotated[
+    str,
+    options.option("--output", "-o", metavar="DIR", help="Folder of the run that is judged.", rich_help_panel="Output"),
+]
 
 
 def protocol(
     name: Name,
     data: Data,
     videos: Videos = None,
-    subset: Subset = None,
+    subset: Part = None,
     labels: options.Labels = None,
     checkpoint: options.Checkpoint = None,
     backbone_checkpoint: options.BackboneCheckpoint = None,
-    output: options.Output = "vidact-protocol",
+    output: Folder = "vidact-protocol",
     json: options.Json = False,
     quiet: options.Quiet = False,
     log_file: options.LogFile = None,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vidact.cli import _options as options
-from vidact.cli._evaluation import Subset, percent
+from vidact.cli._evaluation import Part, percent
 from vidact.cli._output import Output, counted
 
 if TYPE_CHECKING:
@@ -38,9 +38,7 @@ Labels = Annotated[
 ]
 
 
-def recognition(
-    run: Run, truth: Truth, labels: Labels = None, subset: Subset = None, json: options.Json = False
-) -> None:
+def recognition(run: Run, truth: Truth, labels: Labels = None, subset: Part = None, json: options.Json = False) -> None:
     """Judge the labels of whole videos: top-1, top-5, accuracy by class, and which classes are taken for which.
 
     Videos match by their path, else by their name without folder and ending. One the run failed on counts as wrong.

@@ -59,8 +59,8 @@ def list_models(
 ) -> None:
     """List the models vidact knows.
 
-    Those marked bundled are part of vidact; a run that names one marked 'to download' downloads it; of the others, and
-    of any, it takes the file with --checkpoint.
+    Those marked bundled are part of vidact; a run that names one marked 'to download' downloads it. The files of the
+    others you get yourself (`vidact models show NAME` says where), and give to the run with --checkpoint.
     """
     from vidact.models import cache, zoo
     from vidact.models.zoo import localizers

@@ -51,7 +51,9 @@ HeldOut = Annotated[
         "--held-out", metavar="SHARE", min=0.01, max=0.9, help="Share of every class to validate on, without a split."
     ),
 ]
-Flip = Annotated[bool, _data("--flip/--no-flip", help="Mirror half of the clips; not where labels say left or right.")]
+Flip = Annotated[
+    bool, _data("--flip/--no-flip", help="Mirror half of the clips; --no-flip where labels say left or right.")
+]
 Architecture = Annotated[
     str | None,
     _network(
@@ -127,7 +129,7 @@ def recognizer(
 ) -> None:
     """Train a recogniser on labelled videos; DIR/best.safetensors then runs with `vidact classify --checkpoint`.
 
-    The best round by validation top-1 is kept. A stopped training goes on with --resume.
+    The best epoch by validation top-1 is kept. A stopped training goes on with --resume.
     """
     from vidact.models.labels import read_labels
     from vidact.training.lists import read_examples
