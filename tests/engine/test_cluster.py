@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import secrets
+import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,3 +89,13 @@ def test_the_wrong_token_is_turned_away(cluster: tuple[str, dict[str, str]], tmp
     address, environment = cluster
     told = join(address, environment | {"RAY_AUTH_TOKEN": "0" * 64}, tmp_path)
     assert told.startswith(f"cannot join the Ray cluster at {address}") and "RAY_AUTH_TOKEN" in told
+
+
+def test_an_address_nobody_listens_at_is_told_at_once(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and never listened at
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        began = time.monotonic()
+        told = join(address, dict(os.environ, PYTHONPATH=TESTS), tmp_path)
+        assert told.startswith(f"cannot join the Ray cluster at {address}") and "refused" in told
+        assert time.monotonic() - began < 30

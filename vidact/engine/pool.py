@@ -11,6 +11,7 @@ import os
 import platform
 import secrets
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,8 @@ from vidact.errors import RunError
 
 STARTS = 3
 """Times a private Ray is started before the run is given up."""
+REACH_SECONDS = 15.0
+"""Seconds the address of a cluster may take to answer."""
 NODE_SECONDS = 180.0
 """Seconds a node of a cluster may take to say what it runs."""
 
@@ -99,8 +102,9 @@ class RayPool:
 
     def _join(self, ray: Any, address: str) -> None:
         try:
+            _reach(address)
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR, job_config=_job(ray))
-        except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             raise RunError(
                 f"cannot join the Ray cluster at {address}: {_first_line(error)}",
                 hint="check --address, and that RAY_AUTH_MODE and RAY_AUTH_TOKEN are those of the cluster",
@@ -322,6 +326,13 @@ def _not_started(error: BaseException) -> RunError:
         f"Ray could not be started: {type(error).__name__}: {_first_line(error)}",
         hint="--workers 0 runs in one process without Ray; VIDACT_DEBUG=1 shows where it failed",
     )
+
+
+def _reach(address: str) -> None:
+    """OSError when nobody listens at HOST:PORT: Ray itself would wait for minutes, deaf to signals."""
+    host, _, port = address.rpartition(":")
+    if port.isdigit() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACH_SECONDS).close()
 
 
 def _first_line(error: BaseException) -> str:
