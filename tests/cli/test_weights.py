@@ -140,6 +140,16 @@ def test_what_the_user_gives_is_looked_at_before_anything_is_fetched(
     assert site.asked == []
 
 
+def test_a_device_that_is_not_there_is_told_before_anything_is_fetched(
+    vidact: Vidact, site: Site, videos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    monkeypatch.setenv("VIDACT_DEVICE", "cuda")
+    done = vidact("classify", videos, "--model", NAME)
+    assert (done.code, site.asked) == (2, [])
+    assert "no GPU is visible" in done.err and "VIDACT_DEVICE is 'cuda'" in done.err
+
+
 def test_a_dry_run_downloads_nothing(vidact: Vidact, site: Site, videos: Path) -> None:
     done = vidact("classify", videos, "--model", NAME, "--dry-run")
     assert (done.code, f"vidact models pull {NAME}" in done.err) == (3, True)

@@ -89,7 +89,9 @@ class Arrival(Live):
 
     def wait(self, what: str) -> None:
         """What is waited for from now on."""
-        self._waiting, self._since, self._arriving = what, time.monotonic(), False
+        with self._lock:
+            self._waiting, self._since, self._arriving = what, time.monotonic(), False
+            self._draw()
         (self._out.log if self._out.live else self._out.note)(f"{what[:1].upper()}{what[1:]}.")
 
     def __call__(self, here: int, total: int) -> None:

@@ -81,12 +81,12 @@ def prepare(request: Request) -> Prepared:
     other frozen settings, RunError.
     """
     check(request)
+    device = machine.device(request.device)  # before weights are missed, and perhaps downloaded for nothing
     run = None if request.out == "-" else manifest.inspect(request.out, overwrite=request.overwrite)
     begun = run is not None and not request.overwrite and bool(manifest.own_parts(request.out))
     frozen: dict[str, Any] = dict(run["frozen"]) if run and begun else {}
     choice = choose(request, frozen)
     found = _find(request, choice, frozen.get("root"))
-    device = machine.device(request.device)
     split = machine.split(device, workers=request.workers, decoders=request.decoders)
     usual = frozen.get("dtype") or _usual_dtype(request.command, split.device)
     settings = _settings(request, choice, found.root, split, usual)
