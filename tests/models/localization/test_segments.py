@@ -118,6 +118,14 @@ def test_equals_mmaction2s_proposal_rule() -> None:
     assert len(finals) > 10
 
 
+@pytest.mark.parametrize(("winner", "other", "score"), [((20, 35), (21, 45), 0.228288), ((20, 45), (21, 60), 0.5)])
+def test_an_overlap_that_is_the_threshold_is_rounded_as_in_mmaction2(winner: Any, other: Any, score: float) -> None:
+    """0.56 and 0.6 of a hundred rows: what mmaction2 gives, where the sum in another order gives the opposite."""
+    given = Detections(np.float32([winner, other]), np.float32([0.9, 0.5]), np.zeros(2, dtype=np.int64))
+    found = proposals(given, Suppression("proposals", sigma=0.4, low=0.5, high=0.9, unit=100.0))
+    np.testing.assert_allclose(found.scores, [0.9, score], rtol=0, atol=1e-6)
+
+
 def many(count: int, classes: int, seed: int = 0, levels: int = 0, reach: float = 40.0) -> Detections:
     """Random candidates up to ``reach`` long; with ``levels`` their scores take so many values only."""
     rng = np.random.default_rng(seed)

@@ -138,15 +138,19 @@ def proposals(found: Detections, rules: Suppression) -> Detections:
     picked = np.zeros(len(left), dtype=bool)
     scores: list[float] = []
     with np.errstate(invalid="ignore", divide="ignore"):
-        while len(picks) < min(rules.max_segments, len(left)):
+        while len(picks) < min(rules.max_segments + 1, len(left)):
             best = int(np.where(picked, -np.inf, left).argmax())
             picks.append(best)
             scores.append(float(left[best]))
             picked[best] = True
             start, end = times[best]
             shared = np.maximum(np.minimum(end, times[:, 1]) - np.maximum(start, times[:, 0]), 0.0)
-            overlap = shared / (times[:, 1] - times[:, 0] - shared + end - start)
+            # On a grid overlaps often are the threshold itself: then the order of this sum decides.
+            overlap = shared / (end - start - shared + times[:, 1] - times[:, 0])
             near = (overlap > rules.low + (rules.high - rules.low) * (end - start)) & ~picked
             left[near] *= np.exp(-np.square(overlap[near]) / rules.sigma)
-    rows = order[picks]
-    return Detections(found.segments[rows], np.array(scores, dtype=np.float32), found.labels[rows])
+    # Sorted once more, and cut only then: equal scores change places.
+    lowered = np.array(scores)
+    best_first = np.argsort(lowered)[::-1][: rules.max_segments]
+    rows = order[picks][best_first]
+    return Detections(found.segments[rows], lowered[best_first].astype(np.float32), found.labels[rows])
