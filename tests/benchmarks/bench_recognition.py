@@ -7,8 +7,8 @@ sizes, in float32 and bfloat16, on one thread.
 The originals come from the installed transformers, from checkouts of facebookresearch/pytorchvideo and
 piergiaj/pytorch-i3d, and from FILE: Python whose functions, named like the networks with underscores, return an
 original that takes (B, C, T, H, W). Ours is built from the original's own random tensors, so that both compute the
-same, which is checked; one that cannot compute in bfloat16 is timed in float32. Both run in turn and the ratio is the
-median over the turns: other load on the machine moves both alike. Needs no network.
+same, which is checked; one that cannot compute in bfloat16 is timed in float32, with --exact any is. Both run in turn
+and the ratio is the median over the turns: other load on the machine moves both alike. Needs no network.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def compare(name: str, options: argparse.Namespace) -> None:
         return
     settled(made)
     ours = {dtype: same_network(name, made, dtype) for dtype in options.dtypes}
-    theirs = {dtype: in_numbers(name, made, dtype) for dtype in options.dtypes}
+    theirs = {dtype: made if options.exact else in_numbers(name, made, dtype) for dtype in options.dtypes}
     rows = [(dtype, batch) for dtype in options.dtypes for batch in options.batches]
     peaks = {row: [peak(network[row[0]], noise(name, row[1])) for network in (ours, theirs)] for row in rows}
     _keep_freed_memory()  # as the processes do in which vidact runs models
@@ -242,6 +242,7 @@ def main() -> None:
     parser.add_argument("--i3d", metavar="FOLDER")
     parser.add_argument("--others", metavar="FILE")
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"], choices=("float32", "bfloat16"))
+    parser.add_argument("--exact", action="store_true", help="time originals in float32, also beside ours in bfloat16")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 2, 4, 8])
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=60, help="begin no further repeat of a row after so long")

@@ -229,6 +229,40 @@ def test_rounded_products_cost_attention_as_little_as_told(deviation: float, bou
     assert (difference.square().mean() / expected.square().mean()).sqrt() < bound
 
 
+def test_products_too_large_for_plain_powers_are_left_to_the_kernel() -> None:
+    torch.manual_seed(5)
+    q, k, v = (torch.randn(2, 3, 50, 64) for _ in range(3))
+    q[0, :, ::2] *= 200  # powers without end
+    q[1, 0], k[1, 0] = 30, -30  # none above 0
+    q, k, v = (each.bfloat16() for each in (q, k, v))
+    found = transformer.attend(q, k, v)
+    expected = (q.double() @ k.double().transpose(-1, -2) / 8).softmax(-1) @ v.double()
+    torch.testing.assert_close(found.double(), expected, rtol=0.05, atol=0.03)
+    assert torch.equal(found[1, 1:], transformer.attend(q[1:], k[1:], v[1:])[0, 1:]), "others change nothing"
+    assert transformer.attend(q * torch.nan, k, v).isnan().all()
+
+
+def test_attention_in_bfloat16_learns() -> None:
+    torch.manual_seed(7)
+    q, k, v = (torch.randn(1, 2, 30, 16, requires_grad=True) for _ in range(3))
+    slopes = []
+    for given in ((q, k, v), tuple(each.bfloat16() for each in (q, k, v))):
+        slopes.append(torch.autograd.grad(transformer.attend(*given).float().square().sum(), (q, k, v)))
+    torch.testing.assert_close(slopes[1], slopes[0], rtol=0.05, atol=0.03)
+
+
+@pytest.mark.parametrize("scores", [40, 700, 1 << 20])
+def test_attention_does_not_depend_on_the_place_in_the_batch(scores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(6)
+    monkeypatch.setattr(transformer, "SCORES", scores)
+    q, k, v = torch.randn(5, 3, 17, 8), torch.randn(5, 3, 13, 8), torch.randn(5, 3, 13, 5)
+    q, k, v, bias = (each.bfloat16() for each in (q, k, v, torch.randn(1, 3, 17, 13)))
+    for added in (None, bias):
+        together = transformer.attend(q, k, v, bias=added)
+        turned = transformer.attend(q.flip(0), k.flip(0), v.flip(0), bias=added)
+        assert torch.equal(turned.flip(0), together)
+
+
 def test_a_bias_is_not_copied_for_every_window(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transformer, "SCORES", 1 << 12)
     q = torch.randn(64, 3, 32, 4).bfloat16()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vidact.errors import ModelError
+from vidact.models.layout import lay_out
 from vidact.records import Spec
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -24,7 +25,7 @@ class Recognizer:
         self.spec = spec
         self.network, self.device, self.dtype = placed(network, device, dtype)
         if self.device.type == "cpu" and self.dtype != torch.float32:
-            _channels_last(self.network)
+            lay_out(self.network)
         shape = (1, len(spec.mean), 1, 1, 1)
         # One multiply and one add for "scale to 0..1, subtract the mean, divide by the deviation".
         std = torch.tensor(spec.std, dtype=torch.float64)
@@ -93,10 +94,3 @@ def placed(network: nn.Module, device: str, dtype: str) -> tuple[nn.Module, torc
 def compute_exactly() -> None:
     """Let float32 be float32: by default a GPU rounds what convolutions multiply to 10 bits of mantissa."""
     torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
-
-
-def _channels_last(network: nn.Module) -> None:
-    """Lay out 3-D kernels with channels innermost; maps follow. On CPUs that is faster in 16 bits (not in 32)."""
-    for value in network.parameters():
-        if value.ndim == 5:
-            value.data = value.data.contiguous(memory_format=torch.channels_last_3d)

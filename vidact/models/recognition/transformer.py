@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vidact.models.recognition.blocks import Classifier, Head
+from vidact.models.recognition.blocks import VECTORS, Classifier, Head
 
 SCORES = 1 << 20
 """Pairs of query and key that attention on CPUs in bfloat16 looks at in one step: 2 MiB, which stay in the cache."""
+LOG2_E = math.log2(math.e)
+WITHIN = 100
+"""Sums of powers between 2 to the minus this and 2 to this are trusted: nothing that counts was 0 or infinite."""
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, *, scale: float | None = None, bias: Tensor | None = None) -> Tensor:
@@ -19,27 +23,47 @@ def attend(q: Tensor, k: Tensor, v: Tensor, *, scale: float | None = None, bias:
 
     ``scale`` of the products is 1 / √C unless given; ``bias`` (1, heads, N, M) is added to them.
 
-    In bfloat16 on a CPU the products are rounded to 8 bits before the softmax, which torch's own kernel does not do:
-    where their deviation is 1, 4, 8, 16 the result is 0.45, 1.1, 1.4, 2.0 % off (rms; the kernel 0.15 to 0.23 %).
-    Products left in float32 would make attention a third slower.
+    In bfloat16 on a CPU, where nothing is learnt, the products are rounded to 8 bits before the softmax, which torch's
+    own kernel does not do: where their deviation is 1, 4, 8, 16 the result is 0.5, 1.1, 1.3, 1.9 % off (rms; the kernel
+    0.15 to 0.23 %). Products left in float32 would make attention a third slower.
     """
-    if q.device.type != "cpu" or q.dtype != torch.bfloat16:
+    if q.device.type != "cpu" or q.dtype != torch.bfloat16 or q.requires_grad:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=bias, scale=scale)
     # On CPUs torch's own kernel is no faster in bfloat16 than in float32; plain products are.
     scale = q.shape[-1] ** -0.5 if scale is None else scale
+    sums, total = _attend_plainly(q, k, v, scale, bias)
+    found = sums.new_empty(sums.transpose(1, 2).shape).transpose(1, 2)  # tokens first, as all layers go on with them
+    torch.div(sums, total, out=found)
+    # Powers not taken relative to the largest may have left the range of numbers. They hardly ever do.
+    fine = total.log2().abs() < WITHIN
+    return found if fine.all() else found.where(fine, F.scaled_dot_product_attention(q, k, v, bias, scale=scale))
+
+
+def _attend_plainly(q: Tensor, k: Tensor, v: Tensor, scale: float, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Values times exp(product), summed, (B, heads, N, D), and the sum of those powers, (B, heads, N, 1).
+
+    As powers of 2, which are computed fastest, and not relative to the largest: to find that would take nearly as long.
+    """
     queries, keys = q.shape[2], k.shape[2]
-    flat, turned, values = (q * scale).flatten(0, 1), k.flatten(0, 1).transpose(1, 2), v.flatten(0, 1)
-    found = q.new_empty(*flat.shape[:2], v.shape[-1])
+    flat, turned, values = q.flatten(0, 1), k.flatten(0, 1).transpose(1, 2), v.flatten(0, 1)
+    found, total = q.new_empty(*flat.shape[:2], v.shape[-1]), q.new_empty(*flat.shape[:2], 1)
+    many, long = max(1, SCORES // (queries * keys)), max(1, SCORES // keys)
+    # All steps share one piece of memory, so that it stays in the cache; whole vectors of it, as in ``sigmoid``.
+    memory = q.new_empty(min(many, len(flat)) * min(long, queries) * keys + VECTORS)
     of_head = torch.arange(len(flat)) % q.shape[1]
-    group = max(1, SCORES // (queries * keys))
-    for heads in _steps(len(flat), group):
-        for rows in _steps(queries, max(1, SCORES // keys)):
-            if bias is None:
-                scores = torch.bmm(flat[heads, rows], turned[heads])
-            else:
-                scores = bias[0, of_head[heads], rows].baddbmm_(flat[heads, rows], turned[heads])
-            found[heads, rows] = torch.bmm(scores.softmax(-1), values[heads])
-    return found.view(*q.shape[:3], -1)
+    biases = None if bias is None else bias[0] * LOG2_E
+    for heads in _steps(len(flat), many):
+        for rows in _steps(queries, long):
+            some = flat[heads, rows]
+            used = some.shape[0] * some.shape[1] * keys
+            scores = memory[:used].view(*some.shape[:2], keys)
+            if biases is not None:
+                torch.index_select(biases[:, rows], 0, of_head[heads], out=scores)
+            scores.baddbmm_(some, turned[heads], beta=0 if biases is None else 1, alpha=scale * LOG2_E)
+            memory[: used + -used % VECTORS].exp2_()
+            torch.sum(scores, -1, keepdim=True, out=total[heads, rows])
+            torch.bmm(scores, values[heads], out=found[heads, rows])
+    return found.view(*q.shape[:3], -1), total.view(*q.shape[:3], 1)
 
 
 def _steps(length: int, longest: int) -> Iterator[slice]:
