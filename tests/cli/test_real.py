@@ -54,7 +54,8 @@ def test_classify_show_and_stream_agree(
 
     shown = [line.split("\t") for line in vidact("show", "vidact-out", "--clips", "--top", 5).out.splitlines()]
     assert len(shown) == 5 * sum(row["clips"] for row in rows.values() if row["clips"])
-    assert [row[-1] for row in shown if row[0] == "short.mp4"] == ["padded"] * 5
+    told = [json.loads(line) for line in vidact("show", "vidact-out", "--clips", "--top", 5, "--json").out.splitlines()]
+    assert [row["padded"] for row in told if row["video"] == "short.mp4"] == [True] * 5
     best = [line.split("\t")[1] for line in vidact("show", "vidact-out", "--status", "ok").out.splitlines()]
     assert set(best) <= set(zoo.ENTRIES[zoo.DEFAULT].spec.labels)
 
