@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from models.localization.golden import Record
 
+from vidact.models.localization.hard import best_kept
 from vidact.models.localization.picks import descending, soft_picks, stepwise
 from vidact.models.localization.rounds import best_picks, in_rounds
 from vidact.models.localization.segments import Detections, fuse, proposals, suppress, vote
@@ -86,8 +87,9 @@ def test_picks_in_the_order_of_the_compiled_loops(case: str) -> None:
             min_score=0 if method == "hard" else 0.001,
             max_segments=300,
         )
+        best = best_kept if method == "hard" else best_picks
         if case != "ties":  # whose picks are sorted once more
-            assert best_picks(given.segments, given.scores, together, rules)[0].tolist() == expected
+            assert best(given.segments, given.scores, together, rules)[0].tolist() == expected
         if method != "hard":
             group = [np.arange(len(given.scores))]
             steps = islice(soft_picks(given.segments, given.scores, group, rules), 300)
@@ -233,9 +235,32 @@ def test_rounds_leave_equal_scores_of_one_class_to_single_steps() -> None:
     found = in_rounds(segments, scores, np.array([0, 1, 0]), Suppression(max_segments=1))
     assert found is not None
     np.testing.assert_array_equal(found.rows, [0])
-    hard = in_rounds(segments, scores, np.array([0, 0, 0]), Suppression(method="hard", iou=0.5))
-    assert hard is not None
-    np.testing.assert_array_equal(hard.rows, descending(scores))
+
+
+@pytest.mark.parametrize("iou", [0.0, 0.001, 0.5, 1.0])
+@pytest.mark.parametrize("classes", [1, 60])
+@pytest.mark.parametrize("reach", [0.0, 1.0, 30.0, 1000.0])  # from none that overlap to all that do
+@pytest.mark.parametrize("levels", [0, 200])
+def test_hard_suppression_of_many_equals_one_after_the_other(
+    iou: float, classes: int, reach: float, levels: int
+) -> None:
+    given = many(3000, classes, int(reach), levels, reach)
+    rules = Suppression(method="hard", iou=iou, max_segments=3000, min_score=0.01)
+    found = suppress(given, rules)
+    start, end, expected = given.segments[:, 0], given.segments[:, 1], []
+    length, counted = end - start + np.float32(1e-6), given.scores > 0.01
+    for label in range(classes):
+        left = np.flatnonzero(counted & (given.labels == label))
+        left = left[descending(given.scores[left])]
+        while len(left):
+            row, left = left[0], left[1:]
+            expected.append(row)
+            shared = np.maximum(np.minimum(end[row], end[left]) - np.maximum(start[row], start[left]), 0)
+            left = left[shared / (length[row] + length[left] - shared) < np.float32(iou)]
+    expected = np.array(expected)[descending(given.scores[expected])]
+    np.testing.assert_array_equal(found.scores, given.scores[expected])
+    np.testing.assert_array_equal(found.segments, given.segments[expected])
+    np.testing.assert_array_equal(found.labels, given.labels[expected])
 
 
 @pytest.mark.parametrize("method", ["hard", "gaussian"])

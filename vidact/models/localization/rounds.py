@@ -1,9 +1,8 @@
-"""Which candidates suppression keeps, many picks a round: the best few of each group are compared with each other as
-one matrix and picked in turn while nothing outside can be better; only then do all others learn of it. Where candidates
-overlap so much that few are picked a round, single steps take over for a while.
+"""Which candidates soft suppression keeps, many picks a round: the best few of each group are compared with each other
+as one matrix and picked in turn while nothing outside can be better; only then do all others learn of it. Where
+candidates overlap so much that few are picked a round, single steps take over for a while.
 
-The picks and scores are those of :mod:`picks`, which takes over where equal scores meet in soft suppression, whose
-order only it knows.
+The picks and scores are those of :mod:`picks`, which takes over where equal scores meet, whose order only it knows.
 """
 
 from __future__ import annotations
@@ -13,16 +12,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vidact.models.localization.picks import Floats, Found, Integers, decay, descending, lengths_of, merged, stepwise
+from vidact.models.localization.picks import Floats, Found, Integers, decay, lengths_of, merged, stepwise
 from vidact.models.localization.settings import Suppression
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 _AT_ONCE = 2048  # so few candidates cost little more than a part of them
-_PAIRS = 1 << 14, 1 << 16, 1 << 18  # compared before the picks of a round: at first when hard, when soft, and at most
+_PAIRS = 1 << 16, 1 << 18  # compared before the picks of a round: at first, and at most
 _CHUNK = 1 << 15  # pairs whose numbers stay in the processor's cache
 _AHEAD = 128  # candidates of a group compared with each other, at most
-_STEPS = 8  # single steps at a time
+_STEPS = 2, 8  # single steps at a time: at first, to see the crowd, and then
 _CROWDED = 0.75  # share of candidates a pick lowers from which on single steps are quicker than rounds
 _WORTH = 4  # and picks of a group in a round
 _SPARSE = 16  # so many pairs in full cost as much as one that is looked up
@@ -57,9 +56,8 @@ def in_rounds(
 ) -> Found | None:
     """The best picks among some candidates, or None where they depend on more than scores; ``floor`` is the best score
     of those left out."""
-    hard = rules.method == "hard"
-    table = _Lines(segments, _ranks(scores, lines, rules) if hard else scores, lines, rules)
-    if not hard and (rules.min_score <= 0 or (table.least < 0).any()):
+    table = _Lines(segments, scores, lines, rules)
+    if rules.min_score <= 0 or (table.least < 0).any():
         return None
     made = [_Round(np.empty(0, np.int64), np.empty(0, np.float32), np.empty(0, np.int64))]
     total, look = 0, rules.max_segments
@@ -68,13 +66,12 @@ def in_rounds(
         picks = table.picks()
         if picks.tied:
             return None
-        made.append(picks._replace(scores=scores[picks.rows]) if hard else picks)
+        made.append(picks)
         table.shrink()
         total += len(picks.rows)
         if total >= look and len(table.left):
             look = total + max(total // 8, 1)
-            bound = scores[table.rows[table.left > 0]].max() if hard else table.left.max()
-            found = _merged(made, rules, max(bound, floor))
+            found = _merged(made, rules, max(table.left.max(), floor))
             if found.certain:
                 return found
     return _merged(made, rules, floor)
@@ -95,36 +92,19 @@ def _merged(made: list[_Round], rules: Suppression, above: float) -> Found:
     return merged(rows, scores, groups, rules.max_segments, above)
 
 
-def _ranks(scores: Floats, lines: Integers, rules: Suppression) -> Floats:
-    """Numbers in the order of the scores, no two the same, 0 for scores too low; equal scores of a group as
-    :func:`descending` has them."""
-    order = np.argsort(-scores)
-    falling = scores[order]
-    for line in np.unique(lines[order[1:][falling[1:] == falling[:-1]]]):
-        places = np.flatnonzero((lines[order] == line) & ((falling > rules.min_score) | (rules.min_score <= 0)))
-        group = np.sort(order[places])
-        order[places] = group[descending(scores[group])]
-    ranks = np.empty(len(scores), np.float32)
-    ranks[order] = np.arange(len(scores), 0, -1)
-    if rules.min_score > 0:
-        ranks[scores <= rules.min_score] = 0
-    return ranks
-
-
 class _Lines:
     """Candidates as one line a group: ``times`` (starts, ends and lengths; 3, groups, longest), ``left`` (scores so
     far, 0 where none is) and ``rows``, (groups, longest). Scores above ``least`` (groups,) count.
-
-    ``hard``: scores are ranks, which are never lowered but to 0.
 
     What steers the way to the next picks: ``single``, take single steps (else a round); ``pairs``, how many pairs of
     all groups a round compares; ``crowd``, the share of those of the last round that lower one another; ``sparse``,
     look up who is near a pick where that share is small, until once there were too many. ``in_time`` holds the
     candidates sorted by their starts for that, once asked for, until they move (``keep``); ``space`` is computed in.
+    ``ahead`` is the number of single steps to come.
     """
 
     def __init__(self, segments: Floats, scores: Floats, lines: Integers, rules: Suppression) -> None:
-        self.rules, self.hard = rules, rules.method == "hard"
+        self.rules = rules
         counts = np.bincount(lines)
         self.numbers = np.flatnonzero(counts)
         there = np.arange(counts.max()) < counts[self.numbers, None]
@@ -134,14 +114,12 @@ class _Lines:
         # One block, so that all moves in one piece; the numbers of rows lie in it as the bits they are.
         self.keep(np.stack([starts, ends, lengths_of(starts, ends), scores.take(rows), rows.view(np.float32)]))
         self.left[~there] = 0
-        if self.hard:
-            self.least = np.zeros(len(rows), np.float32)
-        else:  # the best of a group is picked whatever its score
-            least = np.minimum(np.float32(rules.min_score), self.left.max(axis=1))
-            self.least = np.nextafter(least, np.float32(-1))
+        # The best of a group is picked whatever its score.
+        least = np.minimum(np.float32(rules.min_score), self.left.max(axis=1))
+        self.least = np.nextafter(least, np.float32(-1))
         self.space = np.empty((2, max(_CHUNK, _AHEAD**2, self.left.size)), np.float32)
-        self.pairs = _PAIRS[0 if self.hard else 1]
-        self.single = not self.hard and self.left.size * self.left.shape[1] > self.pairs
+        self.pairs, self.ahead = _PAIRS[0], _STEPS[0]
+        self.single = self.left.size * self.left.shape[1] > self.pairs
         self.crowd, self.sparse = 1.0, True
 
     def keep(self, block: Floats) -> None:
@@ -159,7 +137,10 @@ class _Lines:
             self.keep(self.block[:, going])
         groups, width = self.left.shape
         if 4 * most <= 3 * width:
-            places = np.argsort(~alive, axis=1, kind="stable")[:, :most] + (np.arange(groups) * width)[:, None]
+            if groups == 1:
+                places = np.flatnonzero(alive)[None]
+            else:
+                places = np.argsort(~alive, axis=1, kind="stable")[:, :most] + (np.arange(groups) * width)[:, None]
             self.keep(self.block.reshape(5, -1).take(places, axis=1))
 
     def picks(self) -> _Round:
@@ -170,9 +151,9 @@ class _Lines:
             return made
         made, count = self.round()
         groups = len(self.left)
-        self.single = not self.hard and len(made.rows) < _WORTH * groups
-        if self.hard or 2 * len(made.rows) > count * groups:
-            self.pairs = min(4 * self.pairs, _PAIRS[2])
+        self.single = len(made.rows) < _WORTH * groups
+        if 2 * len(made.rows) > count * groups:
+            self.pairs = min(4 * self.pairs, _PAIRS[1])
         return made
 
     def round(self) -> tuple[_Round, int]:
@@ -186,7 +167,7 @@ class _Lines:
         else:
             places, bar = np.arange(groups * width).reshape(groups, width), self.least
         left = self.left.take(places)
-        contest = (_hard_contest if self.hard else _soft_contest)(self.matrix(places), left, bar)
+        contest = _contest(self.matrix(places), left, bar)
         picks = places[np.arange(groups)[:, None], contest.places]
         if count < width:
             self.lower(picks, contest.made)
@@ -202,15 +183,18 @@ class _Lines:
         """What candidates (groups, count) leave of each other, (groups, count + 1, count + 1): nothing of themselves,
         and all of one more that stands for those outside."""
         groups, count = places.shape
-        matrix = np.ones((groups, count + 1, count + 1), np.float32)
-        times = self.times.reshape(3, -1).take(places, axis=1)
-        some = max(_CHUNK // count**2, 1)
+        side = count + 1
+        times = np.zeros((3, groups, side), np.float32)
+        times[:, :, :count] = self.times.reshape(3, -1).take(places, axis=1)
+        times[2, :, count] = 1
+        matrix = np.empty((groups, side, side), np.float32)
+        some = max(_CHUNK // side**2, 1)
         for first in range(0, groups, some):
-            part = times[:, first : first + some]
-            out = matrix[first : first + some, :-1, :-1]
+            part, out = times[:, first : first + some], matrix[first : first + some]
             decay(part[..., None], part[:, :, None], self.rules, out, self.scratch(out.shape)[1])
-        matrix[:, np.arange(count), np.arange(count)] = 0
+        matrix[:, count] = matrix[:, :, count] = 1
         self.crowd = 1 - np.count_nonzero(matrix == 1) / matrix.size
+        matrix.reshape(groups, -1)[:, : -1 : side + 1] = 0
         return matrix
 
     def scratch(self, shape: tuple[int, ...]) -> Any:
@@ -221,7 +205,7 @@ class _Lines:
         """Lower all by some picks, (groups, picks), in their order, on which the products of float32 depend."""
         groups, count = picks.shape
         width = self.left.shape[1]
-        if self.sparse and self.crowd < 2 / _SPARSE:
+        if self.sparse and self.crowd < 1 / _SPARSE:
             self.sparse = self.lower_near(picks[made], picks.size * width // _SPARSE)
             if self.sparse:
                 return
@@ -237,17 +221,14 @@ class _Lines:
                 decay(winners[:, part, now], others, self.rules, weights, spare)
                 if not made[part, now].all():
                     weights[~made[part, now]] = 1
-                if self.hard:
-                    left *= weights.min(axis=1)
-                    continue
-                for pick in range(weights.shape[1]):
-                    left *= weights[:, pick]
+                weights[:, 0] *= left
+                np.multiply.reduce(weights, axis=1, out=left)
 
     def lower_near(self, picks: Integers, most: int) -> bool:
         """The same for picks (N,), pair by pair in time, if these are fewer than ``most``.
 
-        Pairs that do not overlap are left out, so hard and zero need an IoU threshold above 0. With one of 0 all lower
-        all, a crowd in which :meth:`lower` does not come here.
+        Pairs that do not overlap are left out, so zero needs an IoU threshold above 0. With one of 0 all lower all, a
+        crowd in which :meth:`lower` does not come here.
         """
         if not self.in_time:
             starts, ends = self.times[:2].astype(np.float64)
@@ -273,23 +254,28 @@ class _Lines:
         return True
 
     def steps(self) -> tuple[_Round, float]:
-        """A few picks of each group, one after the other, and the share of candidates one lowers."""
+        """A few picks of each group, one after the other, and the share of candidates the last of them lowers."""
         groups, width = self.left.shape
-        line, flat, times = np.arange(groups) * width, self.left.reshape(-1), self.times.reshape(3, -1)
-        picked, values = np.empty((_STEPS, groups), np.int64), np.empty((_STEPS, groups), np.float32)
-        out, spare = self.scratch((groups, width))
-        floor, same, lowered = np.nextafter(self.least, np.float32(np.inf)), 0, 0
-        for step in range(_STEPS):
-            best = np.add(self.left.argmax(axis=1), line, out=picked[step])
-            value = flat.take(best, out=values[step], mode="clip")
-            same += np.count_nonzero(self.left == np.maximum(value, floor)[:, None])
-            decay(times.take(best, axis=1)[..., None], self.times, self.rules, out, spare)
-            lowered += np.count_nonzero(out < 1)
-            self.left *= out
+        count, self.ahead = self.ahead, _STEPS[1]
+        line, times = np.arange(groups) * width, self.times.reshape(3, -1)
+        picked, values = np.empty((count, groups), np.int64), np.empty((count, groups), np.float32)
+        history = np.empty((count + 1, groups, width), np.float32)
+        history[0], now = self.left, history[0]
+        weights, spare = self.scratch((groups, width))
+        flat = weights.reshape(-1)
+        for best, value, after in zip(picked, values, history[1:], strict=True):
+            now.argmax(1, best)
+            best += line
+            now.take(best, None, value, "clip")
+            decay(times.take(best, axis=1)[..., None], self.times, self.rules, weights, spare)
             flat[best] = 0
+            now = np.multiply(now, weights, after)
+        self.left[:] = now
         made = (values > self.least).T
+        floor = np.nextafter(self.least, np.float32(np.inf))
+        same = np.count_nonzero(history[:-1] == np.maximum(values, floor)[..., None])
         picks = self.made(picked.T, values.T, made, bool(same > np.count_nonzero(made)))
-        return picks, lowered / (_STEPS * self.left.size)
+        return picks, np.count_nonzero(weights < 1) / weights.size
 
 
 class _Contest(NamedTuple):
@@ -303,17 +289,18 @@ class _Contest(NamedTuple):
     tied: bool
 
 
-def _soft_contest(matrix: Floats, left: Floats, bar: Floats) -> _Contest:
+def _contest(matrix: Floats, left: Floats, bar: Floats) -> _Contest:
     """One pick of each group after the other, while one is above ``bar`` (groups,), which the last of the compared
     stands for: that one is picked again and again once nothing is better."""
     groups, count = left.shape
     history = np.empty((count + 1, groups, count + 1), np.float32)
     history[0, :, :-1], history[0, :, -1] = left, bar
-    picked = np.empty((count, groups), np.int64)
+    picked, weights, now = np.empty((count, groups), np.int64), np.empty_like(history[0]), history[0]
     rows, line = matrix.reshape(-1, count + 1), np.arange(groups) * (count + 1)
-    for step in range(count):
-        best = history[step].argmax(axis=1, out=picked[step])
-        np.multiply(history[step], rows.take(best + line, axis=0), out=history[step + 1])
+    for step, (best, after) in enumerate(zip(picked, history[1:], strict=True)):
+        now.argmax(1, best)
+        rows.take(best + line, 0, weights, "clip")
+        now = np.multiply(now, weights, after)
         if step % 8 == 7 and 2 * np.count_nonzero(best == count) >= groups:
             break
     made = picked[: step + 1] < count
@@ -322,16 +309,3 @@ def _soft_contest(matrix: Floats, left: Floats, bar: Floats) -> _Contest:
     scores = history[np.arange(steps)[:, None], np.arange(groups), picked]
     tied = bool(np.count_nonzero(history[:steps] == scores[..., None]) > scores.size)
     return _Contest((picked * made).T, scores.T, made.T, history[steps, :, :-1], tied)
-
-
-def _hard_contest(matrix: Floats, left: Floats, bar: Floats) -> _Contest:
-    """What stays is what nothing that stays takes away: found by trying until it is so, some links of a chain a try."""
-    taking = (matrix[:, :-1, :-1] == 0) & (left[:, :, None] > left[:, None])
-    there = left > bar[:, None]
-    kept, before = there, None
-    while before is None or not np.array_equal(kept, before):
-        kept, before = there & ~(taking & kept[:, :, None]).any(axis=1), kept
-    scores = left * kept
-    places = np.argsort(-scores, axis=1)[:, : int(kept.sum(axis=1).max())]
-    scores = scores[np.arange(len(left))[:, None], places]
-    return _Contest(places, scores, scores > 0, np.zeros_like(left), False)

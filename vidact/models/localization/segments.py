@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from vidact.errors import VideoError
+from vidact.models.localization.hard import best_kept
 from vidact.models.localization.picks import Floats, Integers, descending
 from vidact.models.localization.rounds import best_picks
 from vidact.models.localization.settings import Fusion, Suppression
@@ -65,7 +66,8 @@ def suppress(candidates: Detections, rules: Suppression) -> Detections:
         lines = candidates.labels - candidates.labels.min()
         if lines.max() >= 2 * len(lines):
             lines = np.unique(lines, return_inverse=True)[1]
-    rows, lowered = best_picks(segments, scores, lines, rules)
+    best = best_kept if rules.method == "hard" else best_picks
+    rows, lowered = best(segments, scores, lines, rules)
     result = Detections(np.asarray(candidates.segments, dtype=np.float32)[rows], lowered, candidates.labels[rows])
     if rules.by_class or rules.voting <= 0:
         return result
