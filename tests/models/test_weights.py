@@ -6,6 +6,7 @@ import os
 import pickle
 import struct
 import sys
+import zipfile
 from pathlib import Path
 from types import ModuleType
 
@@ -34,6 +35,15 @@ def test_a_checkpoint_of_our_own_carries_its_spec(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["a.safetensors"]
 
 
+def test_the_same_weights_make_the_same_file(tmp_path: Path) -> None:
+    hashes = set()
+    for number in range(8):  # two entries beside each other would change places
+        file = tmp_path / f"{number}.safetensors"
+        weights.write_checkpoint(file, {"x": torch.arange(3.0), "y": torch.zeros(2)}, SPEC)
+        hashes.add(weights.file_hash(file))
+    assert len(hashes) == 1
+
+
 def test_a_spec_from_another_version_is_refused(tmp_path: Path) -> None:
     facts = weights.spec_to_json(SPEC)
     with pytest.raises(ValueError, match="colour_space"):
@@ -42,8 +52,15 @@ def test_a_spec_from_another_version_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\x01", struct.pack("<Q", 1 << 60), struct.pack("<Q", 4) + b"nope", struct.pack("<Q", 2) + b"[]"],
-    ids=["empty", "one byte", "huge header", "no json", "not a table"],
+    [
+        b"",
+        b"\x01",
+        struct.pack("<Q", 1 << 60),
+        struct.pack("<Q", 4) + b"nope",
+        struct.pack("<Q", 2) + b"[]",
+        struct.pack("<Q", 1 << 17) + b"[" * (1 << 17),
+    ],
+    ids=["empty", "one byte", "huge header", "no json", "not a table", "nested"],
 )
 def test_damaged_safetensors(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "a.safetensors"
@@ -79,6 +96,44 @@ def test_a_pickle_never_runs_code(tmp_path: Path) -> None:
     with pytest.raises(ModelError):
         weights.read_tensors(file)
     assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_the_names_a_pickle_asks_for_are_told_in_every_format(tmp_path: Path, protocol: int) -> None:
+    file = tmp_path / "a.pth"
+    content = {"state_dict": {"x": torch.zeros(1)}, "extra": Evil(tmp_path / "owned")}
+    file.write_bytes(pickle.dumps([Evil(tmp_path / "owned"), print], protocol=protocol))
+    told = "__builtin__.print, posix.mkdir" if protocol < 3 else "builtins.print, posix.mkdir"
+    with pytest.raises(ModelError, match=rf"more than tensors \({told}\)"):
+        weights.read_tensors(file)
+    for archive in (True, False):
+        torch.save(content, file, pickle_protocol=max(protocol, 1), _use_new_zipfile_serialization=archive)
+        with pytest.raises(ModelError, match=r"more than tensors \(posix.mkdir\)") as caught:
+            weights.read_tensors(file)
+        assert "convert --trust" in caught.value.hint
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("content", [b"hello", b"not a checkpoint", b"\x93NUMPY", pickle.dumps(7, protocol=4)])
+def test_what_is_no_checkpoint_is_not_said_to_run_code(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "a.pth"
+    file.write_bytes(content)
+    with pytest.raises(ModelError, match="not a checkpoint torch can read") as caught:
+        weights.read_tensors(file)
+    assert "weights_only" not in caught.value.message + caught.value.hint
+
+
+def test_an_archive_that_would_fill_the_memory(tmp_path: Path) -> None:
+    file = tmp_path / "a.pth"
+    with (
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("a/data.pkl", "w") as entry,
+    ):
+        for _ in range(300):
+            entry.write(bytes(1 << 20))
+    for look in (weights.check, weights.read_tensors):
+        with pytest.raises(ModelError, match="unpacks to 315 MB"):
+            look(file)
 
 
 def test_what_training_leaves_behind_is_inert(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 from pathlib import Path
 
@@ -148,6 +149,54 @@ def test_formats_and_layouts_of_the_field(tmp_path: Path, form: str, layout: str
     assert (found.duration, found.fps) == (4.0, 25.0)
     assert opened.find("day/a.mp4") == opened.find("a.mkv") == opened.find("tapes/day/a.mkv") == "day/a"
     assert opened.find("b.mp4") is None and opened.find("elsewhere/a.mkv") is None
+
+
+def test_tensors_as_networks_leave_them(tmp_path: Path) -> None:
+    import torch
+
+    folder = folder_of(tmp_path)
+    tensor = torch.arange(6.0).reshape(3, 2)
+    torch.save(tensor.bfloat16(), folder / "half.pt")
+    torch.save({"features": torch.nn.Parameter(tensor)}, folder / "learnt.pt")
+    opened = feature_files.open_features(str(folder))
+    for name in ("half", "learnt"):
+        np.testing.assert_array_equal(opened.read(name).array, tensor.numpy())
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".pt"])
+@pytest.mark.parametrize("content", [b"", b"hello", b"\x00\x05\x16\x07Mac OS X", b"[1, 2]"])
+def test_what_is_no_file_of_features_is_not_taken_for_a_pickle(tmp_path: Path, suffix: str, content: bytes) -> None:
+    folder = folder_of(tmp_path)
+    (folder / f"a{suffix}").write_bytes(content)
+    with pytest.raises(UsageError, match="cannot read the features") as caught:
+        feature_files.open_features(str(folder)).read("a")
+    assert not any(word in caught.value.message for word in ("allow_pickle", "weights_only", "\n"))
+
+
+def test_several_matrices_in_one_file_are_named(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path)
+    np.savez(folder / "a.npz", rgb=made().array, flow=made().array)
+    with pytest.raises(UsageError, match=r"it holds \['flow', 'rgb'\], and none is called features"):
+        feature_files.open_features(str(folder)).read("a")
+
+
+def test_one_video_in_two_formats_is_an_error_and_what_a_mac_leaves_beside_files_is_none(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path)
+    np.save(folder / "a.npy", made().array)
+    (folder / "._a.npy").write_bytes(b"Mac OS X")
+    assert feature_files.open_features(str(folder)).names() == ["a"]
+    np.savez(folder / "a.npz", made().array)
+    with pytest.raises(UsageError, match=r"features of 'a' twice, in a\.npy and a\.npz"):
+        feature_files.open_features(str(folder))
+
+
+@pytest.mark.parametrize("fact", ["duration", "fps"])
+@pytest.mark.parametrize("value", ["60", -3, 0, True, math.inf])
+def test_a_length_or_rate_that_cannot_be_is_not_passed_over(tmp_path: Path, fact: str, value: object) -> None:
+    folder = folder_of(tmp_path, videos={"day/a": {fact: value}, "b": {fact: None}})
+    np.save(folder / "day" / "a.npy", made().array)
+    with pytest.raises(UsageError, match=f"the {fact} of 'day/a' cannot be"):
+        feature_files.open_features(str(folder))
 
 
 def test_one_stem_twice_is_an_error(tmp_path: Path) -> None:

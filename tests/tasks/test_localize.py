@@ -19,7 +19,8 @@ from vidact.engine.request import Request
 from vidact.engine.run import prepare
 from vidact.errors import ModelError, RunError, UsageError
 from vidact.models import zoo
-from vidact.models.localization.settings import Settings
+from vidact.models.localization.segments import Detections
+from vidact.models.localization.settings import Settings, Suppression
 from vidact.models.localization.tcn import TCN
 from vidact.models.weights import bundled, write_checkpoint
 from vidact.records import Contract, LocalizerSpec, Outcome
@@ -47,11 +48,14 @@ def videos(tmp_path: Path) -> Path:
     return folder
 
 
-def localizer(path: Path, contract: Contract = CONTRACT) -> str:
+SETTINGS = Settings(64, threshold=0.05)
+
+
+def localizer(path: Path, contract: Contract = CONTRACT, settings: Settings = SETTINGS) -> str:
     """A TCN with made-up weights that finds something in everything."""
     torch.manual_seed(0)
-    settings = {"vidact": Settings(64, threshold=0.05).to_json()}
-    spec = LocalizerSpec("tcn.made-up", "tcn", contract, 2, ("run", "jump"), settings=settings)
+    facts = {"vidact": settings.to_json()}
+    spec = LocalizerSpec("tcn.made-up", "tcn", contract, 2, ("run", "jump"), settings=facts)
     write_checkpoint(path, TCN(contract.dimension, width=6, layers=2, classes=2).state_dict(), spec)
     return str(path)
 
@@ -182,6 +186,18 @@ def test_options_that_thin_out(videos: Path, tmp_path: Path) -> None:
     assert localized(videos / "a.mp4", checkpoint=checkpoint, min_score=best)["a.mp4"].details["score"].tolist() == [
         best
     ]
+
+
+def test_hard_suppression_keeps_what_does_not_overlap_where_the_weights_name_no_overlap(
+    videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = np.array([[0, 4], [0.2, 4], [6, 9]], np.float32)
+    apart = Detections(rows, np.array([0.9, 0.8, 0.7], np.float32), np.zeros(3, np.int64))
+    monkeypatch.setattr(TCN, "find", lambda network, features, settings: apart)
+    nms = Suppression(iou=0.0, by_class=False)
+    checkpoint = localizer(tmp_path / "x.safetensors", settings=Settings(64, nms=nms))
+    scores = localized(videos / "a.mp4", checkpoint=checkpoint, nms="hard")["a.mp4"].details["score"]
+    assert scores.tolist() == pytest.approx([0.9, 0.7])
 
 
 def test_weights_may_say_below_which_score_segments_are_noise(videos: Path, tmp_path: Path) -> None:

@@ -162,8 +162,11 @@ def test_one_row_is_a_sequence() -> None:
     assert batch.features.shape == (1, 2, 4) and int(batch.mask.sum()) == 1
 
 
-def test_memory_is_bounded() -> None:
-    source = Given(np.ones((4, 2), np.float32))
+@pytest.mark.parametrize("mapped", [False, True])
+def test_memory_is_bounded(mapped: bool, tmp_path: Path) -> None:
+    array = np.ones((4, 2), np.float32)
+    array.tofile(tmp_path / "x")
+    source = Given(np.memmap(tmp_path / "x", np.float32, "r", shape=(4, 2)) if mapped else array)
     feature_set = FeatureSet(source, source.contract, limit=40)
     for name in ("a", "b"):  # 32 bytes each
         feature_set.read(Example(example().video, name))

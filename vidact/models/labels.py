@@ -24,7 +24,7 @@ def read_labels(path: str | os.PathLike[str], classes: int | None = None) -> tup
             labels = _ordered(json.loads(text))
         else:
             labels = _without_numbers([line.strip() for line in text.split("\n") if line.strip()])
-    except (OSError, ValueError) as error:  # no UTF-8 and no JSON are ValueErrors
+    except (OSError, ValueError, RecursionError) as error:  # no UTF-8 and no JSON are ValueErrors
         raise ModelError(
             f"cannot read the labels {name!r}: {getattr(error, 'strerror', None) or error}",
             hint="give one label a line, as UTF-8 text",

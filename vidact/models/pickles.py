@@ -5,10 +5,13 @@ Knows nothing of networks or of how tensors are wrapped.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import itertools
 import os
 import pickle
 import pickletools
+import re
 import shlex
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -34,6 +37,15 @@ INERT = (
 )
 
 
+# torch's own names that hold tensors together; only what lies beyond them is told.
+_TENSORS = re.compile(
+    r"torch(\.\w*Storage|\._utils\._rebuild_\w+|\.nn\.parameter\.\w+|\.(Size|device|Tensor|\w+\d))"
+    r"|collections\.OrderedDict"
+)
+_UNPACKED, _RATIO = 256 << 20, 20
+"""A packed archive that grows beyond both, in bytes and times, was made to fill the memory; torch packs nothing."""
+
+
 class Inert:
     """Takes whatever it is made with, keeps nothing, does nothing."""
 
@@ -42,6 +54,30 @@ class Inert:
 
     def __setstate__(self, state: object) -> None:
         pass
+
+
+class _Anything(Inert):
+    """Does nothing with whatever a pickle may do to an object."""
+
+    def __call__(self, *arguments: object) -> _Anything:
+        return self
+
+    append = extend = add = __setitem__ = __call__
+
+
+class _Names(pickle.Unpickler):
+    """Runs nothing and makes nothing: keeps the names a pickle asks for."""
+
+    def __init__(self, file: IO[bytes], found: set[str]) -> None:
+        super().__init__(file, encoding="latin1")
+        self._found = found
+
+    def find_class(self, module: str, name: str) -> Any:
+        self._found.add(f"{module}.{name}")
+        return _Anything
+
+    def persistent_load(self, key: Any) -> Any:
+        return _Anything()
 
 
 def read(path: str) -> Any:
@@ -58,11 +94,16 @@ def read(path: str) -> Any:
         with torch.serialization.safe_globals(allowed):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        named = _beyond_tensors(path) or [_first_line(error)]
+        trust = f"if you trust who made it, run `vidact models convert --trust {shlex.quote(path)}`"
+        if named := _beyond_tensors(path):
+            raise ModelError(
+                f"{path!r} was not loaded: it asks for more than tensors ({', '.join(named[:8])})",
+                hint="a checkpoint that needs to run code is not opened: get one with the state_dict alone, or, "
+                + trust,
+            ) from error
         raise ModelError(
-            f"{path!r} was not loaded: it asks for more than tensors ({', '.join(named[:8])})",
-            hint="a checkpoint that needs to run code is not opened: get one with the state_dict alone, or, if you "
-            f"trust who made it, run `vidact models convert --trust {shlex.quote(path)}`",
+            f"{path!r} is not a checkpoint torch can read: {_reason(error)}",
+            hint=f"copy or download it again, and compare its size with the original's; or, {trust}",
         ) from error
     except (RuntimeError, EOFError, ValueError, KeyError) as error:
         raise ModelError(
@@ -90,24 +131,52 @@ def check(path: str) -> None:
 
 
 def _refuse_other_files(path: str) -> None:
-    """ModelError for what a download often leaves instead of weights, where torch has only riddles to say."""
+    """ModelError for what a download often leaves instead of weights, where torch has only riddles to say, and for
+    archives that would fill the memory."""
     with open(path, "rb") as file:
         head = file.read(200).lstrip().lower()
+        packed = _packed(file)
+    if packed > max(_UNPACKED, _RATIO * os.path.getsize(path)):
+        raise ModelError(
+            f"{path!r} was not opened: it unpacks to {packed / 1e6:.0f} MB, {packed // os.path.getsize(path)} times "
+            "its size",
+            hint="get the weights from somebody else: torch packs nothing",
+        )
     if head.startswith((b"<!doctype", b"<html", b"<?xml")):
         raise ModelError(f"{path!r} is a web page, not weights", hint="download the file itself, not the page about it")
     if head.startswith(b"version https://git-lfs"):
         raise ModelError(f"{path!r} is a pointer of Git LFS, not weights", hint="fetch the file with `git lfs pull`")
 
 
-def _beyond_tensors(path: str) -> list[str]:
-    """The names a checkpoint asks for that are neither torch's own nor harmless. Empty where they cannot be listed."""
-    import torch
-
+def _packed(file: IO[bytes]) -> int:
+    """The bytes that the packed entries of an archive unpack to; 0 for any other file."""
     try:
-        named = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-    except Exception:  # only files of the newer format can be listed, and this one may be anything
-        return []
-    return sorted(set(named) - set(INERT))
+        with zipfile.ZipFile(file) as archive:
+            return sum(entry.file_size for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED)
+    except (OSError, ValueError, NotImplementedError, zipfile.BadZipFile):
+        return 0
+
+
+def _beyond_tensors(path: str) -> list[str]:
+    """The names a checkpoint asks for that are neither torch's own nor harmless; of a damaged one those before the
+    damage. It may be an archive, or one pickle behind the other as torch wrote them before."""
+    found: set[str] = set()
+    with contextlib.suppress(Exception), open(path, "rb") as file:  # it may be anything
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                contents = next(name for name in archive.namelist() if name.endswith("data.pkl"))
+                _Names(io.BytesIO(archive.read(contents)), found).load()
+        else:
+            file.seek(0)
+            for _ in range(4):
+                _Names(file, found).load()
+    return sorted(name for name in found - set(INERT) if not _TENSORS.fullmatch(name))
+
+
+def _reason(error: BaseException) -> str:
+    """What torch's restricted loader stumbled over, without its advice to do without it."""
+    found = re.search(r"WeightsUnpickler error: *(.+)", str(error))
+    return found[1][:200] if found else _first_line(error)
 
 
 def _first_line(error: BaseException) -> str:

@@ -80,7 +80,7 @@ def _header(path: str | os.PathLike[str]) -> dict[str, Any]:
             return header
     except OSError as error:
         raise _unreadable(path, error) from error
-    except (struct.error, ValueError) as error:
+    except (struct.error, ValueError, RecursionError) as error:
         raise ModelError(
             f"{os.fspath(path)!r} is not a whole safetensors file: {error}",
             hint="copy or download it again, and compare its size with the original's",
@@ -172,7 +172,7 @@ def write_checkpoint(path: str | os.PathLike[str], tensors: State, spec: Spec | 
     key = _METADATA_KEY if isinstance(spec, Spec) else _LOCALIZER_KEY
     data = save(
         {key: value.detach().contiguous().cpu() for key, value in tensors.items()},
-        metadata={key: json.dumps(spec_to_json(spec)), "format": "pt"},
+        metadata={key: json.dumps(spec_to_json(spec))},  # one entry: safetensors writes several in any order
     )
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")

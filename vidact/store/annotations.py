@@ -164,7 +164,7 @@ def load_json(name: str) -> Any:
             f"{name!r} cannot be read: {getattr(error, 'strerror', None) or error}",
             hint="give a JSON file in UTF-8, or a .csv",
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{name!r} is no whole JSON file: {error}", hint="is it complete? Copy it again") from error
 
 
@@ -260,10 +260,10 @@ def _video(
 def _seconds(value: Any, where: str) -> float:
     try:
         number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not math.isfinite(number):
-        raise UsageError(f"{where}: {value!r} is not a time", hint="write seconds from the first frame: 12.5")
+        raise UsageError(f"{where}: {value!r:.80} is not a time", hint="write seconds from the first frame: 12.5")
     return number
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import pickle
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -71,7 +72,8 @@ class FeatureFolder:
                 )
             return features
         array = _matrix(path)
-        array = np.ascontiguousarray(array.T if self.turned else array, np.float32)
+        with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as such
+            array = np.ascontiguousarray(array.T if self.turned else array, np.float32)
         if self.contract.dimension and array.shape[1] != self.contract.dimension:
             self._refuse_shape(path, array)
         facts = (self.videos or {}).get(name, {})
@@ -102,11 +104,15 @@ def open_features(folder: str) -> FeatureFolder:
         return _of_run(folder, run)
     top = Path(folder)
     manifest = _manifest(top)
-    paths = {
-        path.relative_to(top).with_suffix("").as_posix(): path
-        for path in sorted(top.rglob("*"))
-        if path.suffix in SUFFIXES and path.is_file()
-    }
+    paths: dict[str, Path] = {}
+    for path in sorted(top.rglob("[!.]*")):  # what begins with a point is not the user's
+        if path.suffix not in SUFFIXES or not path.is_file():
+            continue
+        name = path.relative_to(top).with_suffix("").as_posix()
+        if (other := paths.setdefault(name, path)) != path:
+            raise UsageError(
+                f"{folder!r} holds features of {name!r} twice, in {other.name} and {path.name}", hint="keep one of them"
+            )
     if not paths:
         raise UsageError(f"{folder!r} holds no features ({', '.join(SUFFIXES)})", hint="extract them: vidact features")
     return FeatureFolder(
@@ -137,7 +143,7 @@ def _manifest(top: Path) -> dict[str, Any]:
             f"{str(top)!r} has no {MANIFEST} that says what its features are",
             hint=f"write one, such as {_EXAMPLE}; frames are counted at fps, row i is centred at i x stride + offset",
         ) from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UsageError(
             f"cannot read {str(path)!r}: {getattr(error, 'strerror', None) or error}",
             hint=f"write it anew, such as {_EXAMPLE}",
@@ -159,11 +165,14 @@ def _contract(top: Path, manifest: Mapping[str, Any]) -> Contract:
                 f"{str(top / MANIFEST)!r}: {name} cannot be {value!r:.80}", hint=f"write it like {_EXAMPLE}"
             )
     videos = manifest.get("videos") or {}
+    like = 'write it like "videos": {"day1/a": {"duration": 212.3, "fps": 25}}, or leave it out'
     if not isinstance(videos, dict) or not all(isinstance(facts, dict) for facts in videos.values()):
-        raise UsageError(
-            f"{str(top / MANIFEST)!r}: videos is no table of tables",
-            hint='write it like "videos": {"day1/a": {"duration": 212.3, "fps": 25}}, or leave it out',
-        )
+        raise UsageError(f"{str(top / MANIFEST)!r}: videos is no table of tables", hint=like)
+    for name, facts in videos.items():
+        for fact in ("duration", "fps"):
+            if facts.get(fact) is not None and _positive(facts, fact) is None:
+                told = f"{str(top / MANIFEST)!r}: the {fact} of {name!r} cannot be {facts[fact]!r:.80}"
+                raise UsageError(told, hint=like)
     if manifest.get("layout", "TC") not in ("TC", "CT"):
         raise UsageError(f"{str(top / MANIFEST)!r}: layout {manifest['layout']!r}", hint="write TC or CT")
     return Contract(**{"dimension": 0, "backbone": "", **given})
@@ -185,19 +194,27 @@ def _can_be(name: str, value: Any) -> bool:
 def _matrix(path: Path) -> np.ndarray[Any, Any]:
     """The one matrix in a file."""
     try:
-        if path.suffix == ".pt":
-            import torch
-
-            found: Any = torch.load(path, map_location="cpu", weights_only=True)
-            found = found.numpy() if isinstance(found, torch.Tensor) else found
-        else:
-            found = np.load(path, allow_pickle=False)
+        with open(path, "rb") as file:
+            found = _loaded(path, file)
+            if isinstance(found, Mapping):
+                names = [name for name in _NAMES if name in found] or (list(found) if len(found) == 1 else [])
+                if not names:
+                    raise ValueError(f"it holds {sorted(map(str, found))[:8]}, and none is called {_NAMES[0]}")
+                found = found[names[0]]
+        if hasattr(found, "detach"):
+            found = found.detach()
+            found = (found.float() if found.is_floating_point() else found).numpy()  # numpy knows no bfloat16
         if not isinstance(found, np.ndarray):
-            keys = list(found)
-            found = found[next((name for name in _NAMES if name in keys), keys[0] if len(keys) == 1 else "features")]
-        matrix: np.ndarray[Any, Any] = np.asarray(found)
+            raise ValueError(f"it holds a {type(found).__name__}, not a matrix")
+        matrix: np.ndarray[Any, Any] = found
+    except pickle.UnpicklingError as error:
+        raise UsageError(
+            f"cannot read the features {str(path)!r}: it holds something else than tensors",
+            hint="write the tensor alone, torch.save(features, FILE), or .npy",
+        ) from error
     except Exception as error:  # three libraries, each with errors of its own
-        raise UsageError(f"cannot read the features {str(path)!r}: {error}", hint="extract them again") from error
+        told = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UsageError(f"cannot read the features {str(path)!r}: {told}", hint="extract them again") from error
     if matrix.ndim == 3 and matrix.shape[0] == 1:
         matrix = matrix[0]
     if matrix.ndim != 2 or not matrix.size or matrix.dtype.kind != "f":
@@ -206,6 +223,18 @@ def _matrix(path: Path) -> np.ndarray[Any, Any]:
             hint="extract it again",
         )
     return matrix
+
+
+def _loaded(path: Path, file: Any) -> Any:
+    """An array, a tensor, or several by name; nothing in a file is run. (numpy.load guesses the format, and takes what
+    is none for a pickle.)"""
+    if path.suffix == ".npz":
+        return np.lib.npyio.NpzFile(file, allow_pickle=False)
+    if path.suffix == ".npy":
+        return np.lib.format.read_array(file, allow_pickle=False)
+    import torch
+
+    return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _positive(facts: Mapping[str, Any], name: str) -> float | None:

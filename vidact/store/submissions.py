@@ -69,9 +69,9 @@ def _numbers(row: Any, where: str) -> tuple[float, float, float]:
     for value in (*segment, row["score"]):
         try:
             number = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not math.isfinite(number):
-            raise UsageError(f"{where}: {value!r} is not a number", hint="write seconds, and scores such as 0.9")
+            raise UsageError(f"{where}: {value!r:.80} is not a number", hint="write seconds, and scores such as 0.9")
         values.append(number)
     return values[0], values[1], values[2]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from vidact.models.recognizer import Recognizer
 
 _FOLDER = "folder:"
+_HARD_IOU = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,8 @@ class Localize:
         own = localizer.settings
         methods: dict[str, Any] = {"hard": "hard", "soft": "gaussian", "none": "none"}
         if settings.nms is not None:
-            own = replace(own, nms=replace(own.nms, method=methods[settings.nms]))
+            # Weights that were only ever thinned out softly may name no overlap, and 0 would drop all but one segment.
+            own = replace(own, nms=replace(own.nms, method=methods[settings.nms], iou=own.nms.iou or _HARD_IOU))
         if settings.max_segments is not None:
             own = replace(own, nms=replace(own.nms, max_segments=settings.max_segments))
         localizer.settings = own

@@ -71,7 +71,7 @@ class FeatureSet:
             turned = 'extract them again, or say "layout": "CT" in manifest.json where files are (C, T)'
             hint = turned if "shape" in error.message else error.hint
             raise UsageError(f"{name!r}: {error.message}", hint=hint) from error
-        size = 0 if isinstance(found.array, np.memmap) else found.array.nbytes
+        size = found.array.nbytes  # in memory now, also of a file that was mapped
         if size <= self._room:
             self._kept[name] = found
             self._room -= size
