@@ -26,6 +26,7 @@ LEVEL = {unit: level for level, units in enumerate(LAYERS) for unit in units}
 HOMES = {
     "typer": {"cli"},
     "rich": {"cli"},
+    "tqdm": {"cli"},
     "ray": {"engine/pool.py"},
     "decord": {"video"},
     "av": {"video"},

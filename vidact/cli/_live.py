@@ -12,6 +12,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from types import TracebackType
+from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 
@@ -29,7 +30,7 @@ class Live(ABC):
 
     def __init__(self, out: Output) -> None:
         self._out = out
-        self._drawn = 0
+        self._bar: Any = None
         self._lock = threading.Lock()
         self._spoke = time.monotonic()
         self._ended = threading.Event()
@@ -45,6 +46,8 @@ class Live(ABC):
         return f"{head}, {tail}"
 
     def __enter__(self) -> Live:
+        if self._out.live:
+            self._bar = _bar()
         self._draw()
         self._ticker.start()
         return self
@@ -54,13 +57,16 @@ class Live(ABC):
     ) -> None:
         self._ended.set()
         self._ticker.join()
-        self._write("")
+        if self._bar is not None:
+            with contextlib.suppress(OSError):
+                self._bar.close()
 
     @contextlib.contextmanager
     def aside(self) -> Iterator[None]:
         """Inside, other lines may be written: this one has made room."""
         with self._lock:
-            self._write("")
+            if self._bar is not None:
+                self._bar.clear()
             self._spoke = time.monotonic()
             yield
 
@@ -74,21 +80,26 @@ class Live(ABC):
 
     def _draw(self) -> None:
         """The line anew. It must never be broken in two: a narrow terminal has no room for a bar."""
-        if not self._out.live:
+        if self._bar is None:
             return
         width = columns_of(sys.stderr)
         head, share, tail = self.parts()
-        bar = "" if share is None or width < WIDE else ("=" * round(BAR * min(share, 1.0))).ljust(BAR)
-        text = plain(f"{head} |{bar}| {tail}" if bar else f"{head}, {tail}")
-        self._write(text if cell_len(text) < width else set_cell_size(text, width - 1))
-
-    def _write(self, text: str) -> None:
-        if not self._out.live or not (text or self._drawn):
-            return
-        over, self._drawn = self._drawn - cell_len(text), cell_len(text)
+        room = share is not None and width >= WIDE
+        text = plain(f"{head} | {tail}" if room else f"{head}, {tail}")
+        if cell_len(text) + room * (BAR + 1) >= width:
+            room, text = False, set_cell_size(plain(f"{head}, {tail}"), width - 1).rstrip()
+        words = text.replace("{", "{{").replace("}", "}}")
+        self._bar.n, self._bar.ncols = min(share or 0.0, 1.0), width
+        self._bar.bar_format = words.replace(" | ", f" |{{bar:{BAR}}}| ", 1) if room else words
         with contextlib.suppress(OSError):
-            sys.stderr.write(f"\r{text}{' ' * max(0, over)}" + ("" if text else "\r"))
-            sys.stderr.flush()
+            self._bar.refresh()
+
+
+def _bar() -> Any:
+    from tqdm import tqdm
+
+    tqdm.monitor_interval = 0  # it would start a thread of its own; ours does that work
+    return tqdm(total=1.0, file=sys.stderr, bar_format=" ", ascii=" =", leave=False)
 
 
 def clock(seconds: float) -> str:
