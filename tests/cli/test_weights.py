@@ -103,6 +103,16 @@ def test_by_hand_and_unknown(vidact: Vidact, site: Site) -> None:
     assert site.asked == []
 
 
+@pytest.mark.parametrize("body", [b"", b'{"error": "not found"}', b"\x1f\x8b\x08packed"])
+def test_what_is_no_file_of_weights_does_not_get_their_name(
+    vidact: Vidact, site: Site, tmp_path: Path, body: bytes
+) -> None:
+    site.files[FILE] = body
+    done = vidact("models", "pull", NAME)
+    assert done.code == 3 and "what came is no file of weights" in " ".join(done.err.split())
+    assert vidact("models", "path", NAME).code == 3
+
+
 def test_a_refused_pull_leaves_nothing(vidact: Vidact, site: Site, tmp_path: Path) -> None:
     del site.files[FILE]
     done = vidact("models", "pull", NAME)

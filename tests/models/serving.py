@@ -18,12 +18,16 @@ class Site:
     files: dict[str, bytes] = field(default_factory=dict)
     etag: str = '"one"'
     ranges: bool = True
+    heeds: bool = True
+    """Whether it looks at If-Range."""
     length: bool = True
     kind: str = "application/octet-stream"
     redirects: dict[str, str] = field(default_factory=dict)
     faults: list[Callable[[BaseHTTPRequestHandler, bytes], bool]] = field(default_factory=list)
     asked: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     address: str = ""
+    more: dict[str, str] = field(default_factory=dict)
+    """Other headers of every answer."""
 
 
 def breaks_off(after: int) -> Callable[[BaseHTTPRequestHandler, bytes], bool]:
@@ -75,6 +79,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", site.kind)
         if site.etag:
             self.send_header("ETag", site.etag)
+        for name, value in site.more.items():
+            self.send_header(name, value)
         self.end_headers()
         if site.faults and site.faults.pop(0)(self, body[begin:]):
             return
@@ -83,7 +89,9 @@ class Handler(BaseHTTPRequestHandler):
     def _begin(self, length: int) -> int | None:
         """Where the answer begins; None when the range was refused."""
         asked = self.headers.get("Range")
-        if not asked or not self.site.ranges or self.headers.get("If-Range", self.site.etag) != self.site.etag:
+        if not asked or not self.site.ranges:
+            return 0
+        if self.site.heeds and self.headers.get("If-Range", self.site.etag) != self.site.etag:
             return 0
         begin = int(asked.removeprefix("bytes=").rstrip("-"))
         if begin < length:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import http.client
 import multiprocessing
 import os
 import random
@@ -115,6 +117,53 @@ def test_a_file_that_changed_between_two_parts_is_taken_anew(site: Site, tmp_pat
 
     site.faults += [changes]
     assert get(wanted(site, tmp_path)).read_bytes() == BODY[::-1]
+
+
+def test_a_server_that_goes_on_with_another_file_though_it_was_told_which(site: Site, tmp_path: Path) -> None:
+    def changes(handler: Any, body: bytes) -> bool:
+        breaks_off(1_000_000)(handler, body)
+        site.files["/x.pth"], site.etag = BODY[::-1], '"two"'
+        return True
+
+    site.faults += [changes]
+    site.heeds = False
+    assert get(wanted(site, tmp_path)).read_bytes() == BODY[::-1]
+
+
+def test_what_is_packed_is_not_kept_as_weights(site: Site, tmp_path: Path) -> None:
+    site.more = {"Content-Encoding": "gzip"}
+    with pytest.raises(ModelError, match="came packed"):
+        get(wanted(site, tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_length_that_is_none(site: Site, tmp_path: Path) -> None:
+    site.length, site.more = False, {"Content-Length": "many"}
+    assert get(wanted(site, tmp_path)).read_bytes() == BODY
+
+
+def test_an_address_that_is_none_leaves_the_next_one_its_turn(site: Site, tmp_path: Path) -> None:
+    one = wanted(site, tmp_path)
+    site.redirects["/away"] = "http://[::1/x"
+    bad = ["http://[::1/x", site.address + "/away"]
+    assert get(Wanted([*bad, *one.urls], one.target)).read_bytes() == BODY
+    with pytest.raises(ModelError, match=r"no address .*; .*no address"):
+        get(Wanted(bad, tmp_path / "other" / "x.pth"))
+
+
+def test_a_network_that_fails_is_not_taken_for_the_disk(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, failed = http.client.HTTPResponse.read1, list[int]()
+
+    def fails_once(answer: Any, amount: int = -1) -> bytes:
+        if len(failed) < 1:
+            failed.append(1)
+            raise OSError(errno.EHOSTUNREACH, "No route to host")
+        return whole(answer, amount)
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read1", fails_once)
+    assert get(wanted(site, tmp_path)).read_bytes() == BODY
 
 
 def test_more_on_disk_than_the_server_has(site: Site, tmp_path: Path) -> None:

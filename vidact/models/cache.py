@@ -115,7 +115,14 @@ def wanted(entry: Weights[Any]) -> Wanted:
     """What to download to have these weights in the cache."""
     named = [*os.environ.get("VIDACT_MIRROR", "").split(), os.environ.get("HF_ENDPOINT", "")]
     target = folder(entry) / file_name(entry)
-    return Wanted(addresses(entry), target, entry.sha256, entry.size, plain=[text for text in named if text])
+    return Wanted(
+        addresses(entry),
+        target,
+        entry.sha256,
+        entry.size,
+        plain=[text for text in named if text],
+        check=lambda file: weights.check(file, called=target.name),
+    )
 
 
 def file_of(entry: Weights[Any]) -> str:

@@ -57,6 +57,8 @@ class Wanted:
     size: int = 0
     plain: Sequence[str] = ()
     """Beginnings of addresses the user named, which may be http."""
+    check: Callable[[Path], None] = lambda file: None
+    """ModelError for a file that cannot be what is wanted; it is not yet called ``target``."""
 
 
 class _Broken(Exception):
@@ -143,6 +145,8 @@ def _from(url: str, wanted: Wanted, progress: Progress, tell: Tell, wait: float)
     part = _Part(wanted.target)
     try:
         return _whole(url, wanted, part, progress, tell, wait)
+    except ValueError as error:  # perhaps where a server sent us on to
+        raise _Refused(f"no address ({error})") from error
     finally:
         if not part.path.exists():
             part.drop()  # a note on nothing
@@ -167,6 +171,11 @@ def _whole(url: str, wanted: Wanted, part: _Part, progress: Progress, tell: Tell
     if not found.startswith(wanted.sha256):
         part.drop()
         raise _Refused(f"its SHA-256 is {found}, expected {wanted.sha256}; it was thrown away")
+    try:
+        wanted.check(part.path)
+    except ModelError as error:
+        part.drop()
+        raise _Refused("what came is no file of weights; it was thrown away") from error
     part.finish({"url": _shown(url), "sha256": found, "size": part.length(), **part.validator()})
     return wanted.target
 
@@ -229,7 +238,7 @@ def _receive(url: str, wanted: Wanted, part: _Part, progress: Progress) -> None:
             raise _Broken("the file has changed") from error
         if error.code in _PASSING:
             raise _Broken(f"HTTP {error.code}") from error
-        raise _Refused(f"HTTP {error.code} {error.reason}") from error
+        raise _Refused(f"HTTP {error.code} {str(error.reason).splitlines()[0] if error.reason else ''}") from error
     except urllib.error.URLError as error:
         if isinstance(error.reason, socket.gaierror | ssl.SSLCertVerificationError):
             raise _Refused(f"no connection ({error.reason})") from error
@@ -243,16 +252,22 @@ def _agreed(answer: Any, url: str, here: int, wanted: Wanted, part: _Part) -> tu
     kind = answer.headers.get_content_type()
     if kind in ("text/html", "application/xhtml+xml"):
         raise _Refused("a web page came instead of a file (a login, a form or a notice)")
-    length = int(answer.headers.get("Content-Length") or 0)
+    packed = answer.headers.get("Content-Encoding", "identity")
+    if packed.strip().lower() not in ("identity", ""):
+        raise _Refused(f"it came packed ({packed}), which was not asked for")
+    told = answer.headers.get("Content-Length") or ""
+    length = int(told) if re.fullmatch(r"[0-9]{1,18}", told) else 0
+    etag = answer.headers.get("ETag", "")
     if answer.status == 206:
         said = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
-        if said is None or int(said[1]) != here:
+        same = etag.removeprefix("W/")
+        other = etag and part.validator().get("etag", same) != same  # a server that does not look at If-Range
+        if said is None or int(said[1]) != here or other:
             part.drop()
             raise _Broken("the server sent another part than asked for")
         total = here + length if said[2] == "*" else int(said[2])
     else:
         here, total = 0, length
-        etag = answer.headers.get("ETag", "")
         strong = {"etag": etag} if etag and not etag.startswith("W/") else {}
         date = {"date": answer.headers["Last-Modified"]} if "Last-Modified" in answer.headers else {}
         part.begin({"from": _shown(url), **(strong or date)})
@@ -274,7 +289,7 @@ def _copy(answer: Any, wanted: Wanted, part: _Part, here: int, total: int, progr
     most = total or wanted.size or LARGEST
     with open(part.path, "ab") as file:
         try:
-            while block := answer.read1(_BLOCK):
+            while block := _next(answer):
                 if not here and _is_page(block):
                     part.drop()
                     raise _Refused("a web page came instead of a file (a login, a form or a notice)")
@@ -288,6 +303,15 @@ def _copy(answer: Any, wanted: Wanted, part: _Part, here: int, total: int, progr
             _flush(file)
     if here < (total or wanted.size):
         raise _Broken(f"{here} of {total or wanted.size} bytes arrived")
+
+
+def _next(answer: Any) -> bytes:
+    """What has arrived. A network that fails is no disk that does: both are OSErrors."""
+    try:
+        block: bytes = answer.read1(_BLOCK)
+        return block
+    except OSError as error:
+        raise _Broken(str(error) or type(error).__name__) from error
 
 
 def _flush(file: IO[bytes]) -> None:
@@ -347,4 +371,7 @@ def _bare(url: str) -> str:
 
 def _shown(url: str) -> str:
     """The address as it may be told: without password, and without a query, which may hold a signature."""
-    return urlunsplit(urlsplit(_bare(url))._replace(query="", fragment=""))
+    try:
+        return urlunsplit(urlsplit(_bare(url))._replace(query="", fragment=""))
+    except ValueError:  # none at all
+        return url.rpartition("@")[2].partition("?")[0]

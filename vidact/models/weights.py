@@ -87,13 +87,14 @@ def _header(path: str | os.PathLike[str]) -> dict[str, Any]:
         ) from error
 
 
-def check(path: str | os.PathLike[str]) -> None:
+def check(path: str | os.PathLike[str], called: str = "") -> None:
     """ModelError for a file that cannot be weights: missing, cut short, a web page, neither pickle nor safetensors.
 
     Reads its beginning and its table of contents, and never imports torch; whether its tensors fit shows later.
+    ``called``: the name it will have, if it has another now.
     """
     try:
-        if not os.fspath(path).endswith(".safetensors"):
+        if not (called or os.fspath(path)).endswith(".safetensors"):
             pickles.check(os.fspath(path))
             return
         size = os.path.getsize(path)
