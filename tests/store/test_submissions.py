@@ -49,6 +49,8 @@ def test_rows(tmp_path: Path) -> None:
         ({"results": {"a": GOOD}}, "'a' has no list of segments"),
         ({"results": {"a": [GOOD, {"label": "jump", "segment": [1, 2]}]}}, "'a', segment 1 is .*not a segment"),
         ({"results": {"a": [{**GOOD, "segment": [1]}]}}, "segment 0"),
+        ({"results": {"a": [{**GOOD, "label": None}]}}, "segment 0 is .*not a segment"),
+        ({"results": {"a": [{**GOOD, "score": 10**400}]}}, "is not a number"),
         ({"results": {"a": [{**GOOD, "segment": [1, "x"]}]}}, "segment 0: 'x' is not a number"),
         ({"results": {"a": [{**GOOD, "score": True}]}}, "segment 0: True is not a number"),
         ('{"results": {"a": [{"label": "jump", "score": NaN, "segment": [1, 2]}]}}', "nan is not a number"),

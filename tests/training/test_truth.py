@@ -89,6 +89,12 @@ def test_two_features_for_one_video_are_an_error(tmp_path: Path) -> None:
         choose(*given(tmp_path, [("a", "train", "x"), ("b", "val", "x")], ["one/a", "two/a", "b"]))
 
 
+def test_two_videos_for_the_same_features_are_an_error(tmp_path: Path) -> None:
+    rows: Rows = [("a.mp4", "train", "x"), ("a.mkv", "validation", "x"), ("b", "train", "x")]
+    with pytest.raises(UsageError, match=r"features 'a' are meant by two annotated videos, 'a\.mp4' and 'a\.mkv'"):
+        choose(*given(tmp_path, rows, ["a", "b"]))
+
+
 def test_no_features_at_all_names_both_sides(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"none of 2 annotated videos .* name 'a', the features 'video_0001'"):
         choose(*given(tmp_path, [("a", "train", "x"), ("b", "val", "x")], ["video_0001"]))

@@ -180,7 +180,7 @@ def database(content: Any, name: str) -> dict[str, Any]:
 
 def _json_row(one: Any, where: str) -> _Row:
     segment = one.get("segment") if isinstance(one, dict) else None
-    if not isinstance(segment, list) or len(segment) != 2 or "label" not in one:
+    if not isinstance(segment, list) or len(segment) != 2 or one.get("label") in (None, ""):
         raise UsageError(f"{where} is {one!r:.80}, not a segment with a label", hint=f"write it like {_SHAPE}")
     start, end = (_seconds(value, where) for value in segment)
     return _Row(start, end, str(one["label"]), where)

@@ -63,7 +63,7 @@ def read_submission(path: str) -> Submission:
 def _numbers(row: Any, where: str) -> tuple[float, float, float]:
     """Start, end and score of one entry."""
     segment = row.get("segment") if isinstance(row, dict) else None
-    if not isinstance(segment, list) or len(segment) != 2 or "label" not in row or "score" not in row:
+    if not isinstance(segment, list) or len(segment) != 2 or row.get("label") in (None, "") or "score" not in row:
         raise UsageError(f"{where} is {row!r:.80}, not a segment with label and score", hint=f"write it like {_SHAPE}")
     values = []
     for value in (*segment, row["score"]):

@@ -79,6 +79,7 @@ def choose(
         examples.append([Example(video, name) for video, name in names if name is not None])
     if missing:
         notes.append(f"{len(missing)} annotated videos have no features and are left out (first: {missing[0]!r})")
+    _refuse_shared([*examples[0], *examples[1]])
     learnt, held = examples
     if not learnt:
         _nothing(annotations, folder, missing)
@@ -87,6 +88,18 @@ def choose(
         learnt, held = _hold_out(learnt, share, seed)
     found = Truth(tuple(learnt), tuple(held), annotations.labels, tuple(notes))
     return _checked(found, listed, _to_validate(annotations.subsets, drawn))
+
+
+def _refuse_shared(examples: Sequence[Example]) -> None:
+    """UsageError where two annotated videos go by the same features: one of them would be learnt wrongly."""
+    owners: dict[str, str] = {}
+    for example in examples:
+        video = example.video.video
+        if (other := owners.setdefault(example.features, video)) != video:
+            raise UsageError(
+                f"the features {example.features!r} are meant by two annotated videos, {other!r} and {video!r}",
+                hint="name features by the whole name of their video, or leave one of the two out",
+            )
 
 
 def _parts(
