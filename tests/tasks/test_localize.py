@@ -188,6 +188,12 @@ def test_options_that_thin_out(videos: Path, tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("score", [float("nan"), -0.1, 1.1])
+def test_a_score_no_segment_can_have_is_refused(videos: Path, score: float) -> None:
+    with pytest.raises(UsageError, match="min_score is"):
+        list(vidact.localize(str(videos), workers=0, min_score=score))
+
+
 def test_hard_suppression_keeps_what_does_not_overlap_where_the_weights_name_no_overlap(
     videos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

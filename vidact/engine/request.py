@@ -237,6 +237,10 @@ def check(request: Request) -> None:
         value = getattr(request, name)
         if value is not None and value < lowest:
             raise UsageError(f"{name} is {value}", hint=f"it is at least {lowest}")
+    for name in ("threshold", "min_score"):
+        value = getattr(request, name)
+        if value is not None and not 0 <= value <= 1:  # NaN is neither, and would leave out everything
+            raise UsageError(f"{name} is {value:g}", hint="it is a score from 0 to 1")
     for name in ("clip_seconds", "stride_seconds", "max_runtime"):
         value = getattr(request, name)
         if value is not None and not 0 < value < float("inf"):

@@ -221,3 +221,9 @@ def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
     torch.save({"state_dict_ema": state}, file)
     with pytest.raises(ModelError, match=r"1 missing .first: reg.out.bias.; 1 unexpected .first: surplus.weight."):
         load_model(record.model, checkpoint=file)
+
+
+@pytest.mark.parametrize("duration", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_duration_that_cannot_be(duration: float) -> None:
+    with pytest.raises(UsageError, match="must be numbers above 0"):
+        tiny().localize(features(40), duration=duration)

@@ -5,6 +5,7 @@ Knows contracts and settings, no network and no file.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,8 +120,8 @@ def rate_and_duration(
     duration else what rows cover. UsageError where that is not enough, or what is known cannot be.
     """
     rate, covered = fps if contract.fps == "native" else contract.fps, frames(contract, rows)
-    if (rate is not None and not rate > 0) or (duration is not None and not duration > 0):
-        raise UsageError(f"fps {rate} and duration {duration} must be above 0", hint="give the video's own")
+    if any(value is not None and not 0 < value < math.inf for value in (rate, duration)):
+        raise UsageError(f"fps {rate} and duration {duration} must be numbers above 0", hint="give the video's own")
     if rate is None:
         if duration is None:
             raise UsageError(
