@@ -113,6 +113,15 @@ def test_what_is_no_file_of_weights_does_not_get_their_name(
     assert vidact("models", "path", NAME).code == 3
 
 
+def test_rm_of_a_link_takes_the_link_alone(vidact: Vidact, site: Site, tmp_path: Path) -> None:
+    folder = Path(vidact("models", "pull", NAME).out.strip()).parent
+    elsewhere = tmp_path / "elsewhere"
+    folder.rename(elsewhere)
+    folder.symlink_to(elsewhere)
+    assert vidact("models", "rm", NAME).code == 0
+    assert not folder.is_symlink() and elsewhere.is_dir()
+
+
 def test_a_refused_pull_leaves_nothing(vidact: Vidact, site: Site, tmp_path: Path) -> None:
     del site.files[FILE]
     done = vidact("models", "pull", NAME)

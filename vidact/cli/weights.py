@@ -57,7 +57,13 @@ def remove(name: Name, quiet: options.Quiet = False) -> None:
     if not any(file.name != ".lock" for file in here.glob("*")):
         raise ModelError(f"{entry.spec.name} has no file in {str(here.parent)!r}", hint="vidact models list --cached")
     size = sum(file.stat().st_size for file in here.glob("*") if file.is_file())
-    shutil.rmtree(here)
+    try:
+        here.unlink() if here.is_symlink() else shutil.rmtree(here)  # what a link leads to is somebody else's
+    except OSError as error:
+        raise ModelError(
+            f"cannot remove {str(error.filename or here)!r}: {error.strerror or error}",
+            hint="check who may write there",
+        ) from error
     Output(quiet=quiet).note(f"Removed {str(here)!r} ({amount(size)}).")
 
 
