@@ -228,6 +228,16 @@ def test_rounds_find_what_single_steps_find(method: Any, classes: int, cap: int,
     np.testing.assert_array_equal(found.scores, expected.scores)
 
 
+def test_rounds_of_ever_fewer_classes_find_what_single_steps_find() -> None:
+    given = many(12000, 40, reach=100.0)
+    given = given._replace(labels=(given.labels**2 // 40))  # from many of a class to few
+    rules = Suppression(sigma=0.9, max_segments=12000, min_score=0.001)
+    parts = given.segments, given.scores, given.labels
+    found, expected = in_rounds(*parts, rules), stepwise(*parts, rules)
+    assert found is not None
+    np.testing.assert_array_equal(found.rows, expected.rows)
+
+
 def test_rounds_leave_equal_scores_of_one_class_to_single_steps() -> None:
     segments = np.array([[0, 1], [5, 6], [9, 10]], dtype=np.float32)
     scores = np.array([0.5, 0.5, 0.4], dtype=np.float32)

@@ -19,9 +19,9 @@ Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
 _AT_ONCE = 2048  # so few candidates cost little more than a part of them
 _PAIRS = 1 << 16, 1 << 18  # compared before the picks of a round: at first, and at most
-_CHUNK = 1 << 15  # pairs whose numbers stay in the processor's cache
-_AHEAD = 128  # candidates of a group compared with each other, at most
-_STEPS = 2, 8  # single steps at a time: at first, to see the crowd, and then
+_CHUNK = 1 << 17  # pairs whose numbers stay in the processor's cache
+_AHEAD = 144  # candidates of a group compared with each other, at most
+_STEPS = 1, 8  # single steps at a time: at first, to see the crowd, and then
 _CROWDED = 0.75  # share of candidates a pick lowers from which on single steps are quicker than rounds
 _WORTH = 4  # and picks of a group in a round
 _SPARSE = 16  # so many pairs in full cost as much as one that is looked up
@@ -97,10 +97,10 @@ class _Lines:
     far, 0 where none is) and ``rows``, (groups, longest). Scores above ``least`` (groups,) count.
 
     What steers the way to the next picks: ``single``, take single steps (else a round); ``pairs``, how many pairs of
-    all groups a round compares; ``crowd``, the share of those of the last round that lower one another; ``sparse``,
-    look up who is near a pick where that share is small, until once there were too many. ``in_time`` holds the
-    candidates sorted by their starts for that, once asked for, until they move (``keep``); ``space`` is computed in.
-    ``ahead`` is the number of single steps to come.
+    all groups a round compares; ``ahead``, how many single steps are next; ``crowd``, the share of those of the last
+    round that lower one another; ``sparse``, look up who is near a pick where that share is small, until once there
+    were too many. ``in_time`` holds the candidates sorted by their starts for that, once asked for, until they move
+    (``keep``). In ``space`` and, for what a round compares, ``boards`` is computed: new memory costs more than numbers.
     """
 
     def __init__(self, segments: Floats, scores: Floats, lines: Integers, rules: Suppression) -> None:
@@ -117,7 +117,8 @@ class _Lines:
         # The best of a group is picked whatever its score.
         least = np.minimum(np.float32(rules.min_score), self.left.max(axis=1))
         self.least = np.nextafter(least, np.float32(-1))
-        self.space = np.empty((2, max(_CHUNK, _AHEAD**2, self.left.size)), np.float32)
+        self.space = np.empty((2, max(_CHUNK, (_AHEAD + 1) ** 2, self.left.size)), np.float32)
+        self.boards = np.empty((2, 0), np.float32)
         self.pairs, self.ahead = _PAIRS[0], _STEPS[0]
         self.single = self.left.size * self.left.shape[1] > self.pairs
         self.crowd, self.sparse = 1.0, True
@@ -128,7 +129,7 @@ class _Lines:
         self.in_time: tuple[Any, ...] = ()
 
     def shrink(self) -> None:
-        """Forget groups that are done and, once they are a quarter of a line, candidates that are."""
+        """Forget groups that are done and, once they are an eighth of a line, candidates that are."""
         alive = self.left > self.least[:, None]
         counts = alive.sum(axis=1)
         most, going = int(counts.max()), counts > 0
@@ -136,7 +137,7 @@ class _Lines:
             self.numbers, self.least, alive = self.numbers[going], self.least[going], alive[going]
             self.keep(self.block[:, going])
         groups, width = self.left.shape
-        if 4 * most <= 3 * width:
+        if 8 * most <= 7 * width:
             if groups == 1:
                 places = np.flatnonzero(alive)[None]
             else:
@@ -161,16 +162,18 @@ class _Lines:
         groups, width = self.left.shape
         count = min(_AHEAD, max(int((self.pairs / groups) ** 0.5), 1), width)
         line = (np.arange(groups) * width)[:, None]
+        places, bar = np.arange(width) + line, self.least
         if count < width:
-            parted = np.argpartition(self.left, width - count - 1, axis=1)[:, width - count - 1 :] + line
-            places, bar = parted[:, 1:], np.maximum(self.left.take(parted[:, 0]), self.least)
-        else:
-            places, bar = np.arange(groups * width).reshape(groups, width), self.least
+            places = np.argpartition(self.left, width - count - 1, axis=1) + line
+            bar = np.maximum(self.left.take(places[:, -count - 1]), bar)
+        others, places = places[:, :-count], places[:, -count:]
+        if self.boards.shape[1] < groups * (count + 1) ** 2:
+            self.boards = np.empty((2, groups * (count + 1) ** 2), np.float32)
         left = self.left.take(places)
-        contest = _contest(self.matrix(places), left, bar)
+        contest = _contest(self.matrix(places), left, bar, self.boards[1])
         picks = places[np.arange(groups)[:, None], contest.places]
         if count < width:
-            self.lower(picks, contest.made)
+            self.lower(picks, contest.made, others)
         self.left.reshape(-1)[places] = contest.left
         return self.made(picks, contest.scores, contest.made, contest.tied), count
 
@@ -187,13 +190,14 @@ class _Lines:
         times = np.zeros((3, groups, side), np.float32)
         times[:, :, :count] = self.times.reshape(3, -1).take(places, axis=1)
         times[2, :, count] = 1
-        matrix = np.empty((groups, side, side), np.float32)
+        matrix = self.boards[0, : groups * side**2].reshape(groups, side, side)
         some = max(_CHUNK // side**2, 1)
         for first in range(0, groups, some):
             part, out = times[:, first : first + some], matrix[first : first + some]
             decay(part[..., None], part[:, :, None], self.rules, out, self.scratch(out.shape)[1])
         matrix[:, count] = matrix[:, :, count] = 1
-        self.crowd = 1 - np.count_nonzero(matrix == 1) / matrix.size
+        sample = matrix[:, ::4]
+        self.crowd = 1 - np.count_nonzero(sample == 1) / sample.size
         matrix.reshape(groups, -1)[:, : -1 : side + 1] = 0
         return matrix
 
@@ -201,28 +205,30 @@ class _Lines:
         """Two arrays to compute in: new ones would cost more than what is computed."""
         return self.space[:, : math.prod(shape)].reshape(2, *shape)
 
-    def lower(self, picks: Integers, made: Bools) -> None:
-        """Lower all by some picks, (groups, picks), in their order, on which the products of float32 depend."""
+    def lower(self, picks: Integers, made: Bools, places: Integers) -> None:
+        """Lower others, (groups, others), by some picks, (groups, picks), in their order, on which the products of
+        float32 depend."""
         groups, count = picks.shape
-        width = self.left.shape[1]
+        width = places.shape[1]
         if self.sparse and self.crowd < 1 / _SPARSE:
             self.sparse = self.lower_near(picks[made], picks.size * width // _SPARSE)
             if self.sparse:
                 return
-        winners = self.times.reshape(3, -1).take(picks, axis=1)[..., None]
+        times, left = self.times.reshape(3, -1), self.left.take(places)
+        winners, others = times.take(picks, axis=1)[..., None], times.take(places, axis=1)[:, :, None]
         some = max(_CHUNK // (count * width), 1)
         few = max(_CHUNK // (some * width), 1)
         for first in range(0, groups, some):
             part = slice(first, first + some)
-            left, others = self.left[part], self.times[:, part, None]
             for since in range(0, count, few):
                 now = slice(since, since + few)
-                weights, spare = self.scratch((len(left), len(range(count)[now]), width))
-                decay(winners[:, part, now], others, self.rules, weights, spare)
+                weights, spare = self.scratch((len(left[part]), len(range(count)[now]), width))
+                decay(winners[:, part, now], others[:, part], self.rules, weights, spare)
                 if not made[part, now].all():
                     weights[~made[part, now]] = 1
-                weights[:, 0] *= left
-                np.multiply.reduce(weights, axis=1, out=left)
+                weights[:, 0] *= left[part]
+                np.multiply.reduce(weights, axis=1, out=left[part])
+        self.left.reshape(-1)[places] = left
 
     def lower_near(self, picks: Integers, most: int) -> bool:
         """The same for picks (N,), pair by pair in time, if these are fewer than ``most``.
@@ -289,17 +295,18 @@ class _Contest(NamedTuple):
     tied: bool
 
 
-def _contest(matrix: Floats, left: Floats, bar: Floats) -> _Contest:
+def _contest(matrix: Floats, left: Floats, bar: Floats, space: Floats) -> _Contest:
     """One pick of each group after the other, while one is above ``bar`` (groups,), which the last of the compared
     stands for: that one is picked again and again once nothing is better."""
     groups, count = left.shape
-    history = np.empty((count + 1, groups, count + 1), np.float32)
+    history = space[: matrix.size].reshape(count + 1, groups, count + 1)
     history[0, :, :-1], history[0, :, -1] = left, bar
     picked, weights, now = np.empty((count, groups), np.int64), np.empty_like(history[0]), history[0]
     rows, line = matrix.reshape(-1, count + 1), np.arange(groups) * (count + 1)
+    place = np.empty_like(line)
     for step, (best, after) in enumerate(zip(picked, history[1:], strict=True)):
         now.argmax(1, best)
-        rows.take(best + line, 0, weights, "clip")
+        rows.take(np.add(best, line, place), 0, weights, "clip")
         now = np.multiply(now, weights, after)
         if step % 8 == 7 and 2 * np.count_nonzero(best == count) >= groups:
             break
