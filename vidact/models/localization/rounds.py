@@ -117,8 +117,8 @@ class _Lines:
         # The best of a group is picked whatever its score.
         least = np.minimum(np.float32(rules.min_score), self.left.max(axis=1))
         self.least = np.nextafter(least, np.float32(-1))
-        self.space = np.empty((2, max(_CHUNK, (_AHEAD + 1) ** 2, self.left.size)), np.float32)
-        self.boards = np.empty((2, 0), np.float32)
+        self.space = np.empty((5, max(_CHUNK, (_AHEAD + 1) ** 2, self.left.size)), np.float32)
+        self.boards = [np.empty(0, np.float32)] * 2
         self.pairs, self.ahead = _PAIRS[0], _STEPS[0]
         self.single = self.left.size * self.left.shape[1] > self.pairs
         self.crowd, self.sparse = 1.0, True
@@ -167,10 +167,9 @@ class _Lines:
             places = np.argpartition(self.left, width - count - 1, axis=1) + line
             bar = np.maximum(self.left.take(places[:, -count - 1]), bar)
         others, places = places[:, :-count], places[:, -count:]
-        if self.boards.shape[1] < groups * (count + 1) ** 2:
-            self.boards = np.empty((2, groups * (count + 1) ** 2), np.float32)
         left = self.left.take(places)
-        contest = _contest(self.matrix(places), left, bar, self.boards[1])
+        history = self.board(1, (count + 1, groups, count + 1))
+        contest = _contest(self.matrix(places), left, bar, history)
         picks = places[np.arange(groups)[:, None], contest.places]
         if count < width:
             self.lower(picks, contest.made, others)
@@ -190,7 +189,7 @@ class _Lines:
         times = np.zeros((3, groups, side), np.float32)
         times[:, :, :count] = self.times.reshape(3, -1).take(places, axis=1)
         times[2, :, count] = 1
-        matrix = self.boards[0, : groups * side**2].reshape(groups, side, side)
+        matrix = self.board(0, (groups, side, side))
         some = max(_CHUNK // side**2, 1)
         for first in range(0, groups, some):
             part, out = times[:, first : first + some], matrix[first : first + some]
@@ -203,7 +202,14 @@ class _Lines:
 
     def scratch(self, shape: tuple[int, ...]) -> Any:
         """Two arrays to compute in: new ones would cost more than what is computed."""
-        return self.space[:, : math.prod(shape)].reshape(2, *shape)
+        return self.space[:2, : math.prod(shape)].reshape(2, *shape)
+
+    def board(self, number: int, shape: tuple[int, ...]) -> Floats:
+        """One of two larger ones."""
+        size = math.prod(shape)
+        if self.boards[number].size < size:
+            self.boards[number] = np.empty(size, np.float32)
+        return self.boards[number][:size].reshape(shape)
 
     def lower(self, picks: Integers, made: Bools, places: Integers) -> None:
         """Lower others, (groups, others), by some picks, (groups, picks), in their order, on which the products of
@@ -265,15 +271,16 @@ class _Lines:
         count, self.ahead = self.ahead, _STEPS[1]
         line, times = np.arange(groups) * width, self.times.reshape(3, -1)
         picked, values = np.empty((count, groups), np.int64), np.empty((count, groups), np.float32)
-        history = np.empty((count + 1, groups, width), np.float32)
+        history = self.board(1, (count + 1, groups, width))
         history[0], now = self.left, history[0]
         weights, spare = self.scratch((groups, width))
-        flat = weights.reshape(-1)
+        winner, flat = self.space[2:, : self.left.size].reshape(3, groups, width), weights.reshape(-1)
         for best, value, after in zip(picked, values, history[1:], strict=True):
             now.argmax(1, best)
             best += line
             now.take(best, None, value, "clip")
-            decay(times.take(best, axis=1)[..., None], self.times, self.rules, weights, spare)
+            np.copyto(winner, times.take(best, axis=1)[..., None])
+            decay(winner, self.times, self.rules, weights, spare)
             flat[best] = 0
             now = np.multiply(now, weights, after)
         self.left[:] = now
@@ -295,11 +302,10 @@ class _Contest(NamedTuple):
     tied: bool
 
 
-def _contest(matrix: Floats, left: Floats, bar: Floats, space: Floats) -> _Contest:
+def _contest(matrix: Floats, left: Floats, bar: Floats, history: Floats) -> _Contest:
     """One pick of each group after the other, while one is above ``bar`` (groups,), which the last of the compared
     stands for: that one is picked again and again once nothing is better."""
     groups, count = left.shape
-    history = space[: matrix.size].reshape(count + 1, groups, count + 1)
     history[0, :, :-1], history[0, :, -1] = left, bar
     picked, weights, now = np.empty((count, groups), np.int64), np.empty_like(history[0]), history[0]
     rows, line = matrix.reshape(-1, count + 1), np.arange(groups) * (count + 1)
