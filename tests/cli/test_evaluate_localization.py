@@ -196,3 +196,17 @@ def test_a_run_that_found_nothing_has_a_score_of_nothing(vidact: Vidact, tmp_pat
 def test_the_protocols_are_those_there_are() -> None:
     literal = typing.get_args(Protocol)[0]
     assert typing.get_args(literal) == tuple(BENCHMARKS)
+
+
+def test_proposals_without_labels(vidact: Vidact, truth: Path, tmp_path: Path) -> None:
+    labelled = judged(vidact, submission(tmp_path), "--truth", truth, "--subset", "validation")
+    file = submission(tmp_path)
+    content = json.loads(file.read_text(encoding="utf-8"))
+    for rows in content["results"].values():
+        for row in rows:
+            del row["label"]
+    file.write_text(json.dumps(content), encoding="utf-8")
+    found = judged(vidact, file, "--truth", truth, "--subset", "validation")
+    assert (found["AR"], found["AUC"]) == (labelled["AR"], labelled["AUC"])
+    assert list(found["AP"]) == ["any label"]
+    assert any("no labels" in note for note in found["notes"])

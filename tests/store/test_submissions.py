@@ -64,3 +64,15 @@ def test_what_cannot_be_meant(tmp_path: Path, content: Any, message: str) -> Non
 def test_no_file(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be read"):
         read_submission(str(tmp_path / "none.json"))
+
+
+def test_proposals_have_no_labels(tmp_path: Path) -> None:
+    file = tmp_path / "found.json"
+    bare = {"score": 0.5, "segment": [1, 2]}
+    file.write_text(json.dumps({"results": {"a": [bare, bare], "b": []}}), encoding="utf-8")
+    found = read_submission(str(file))
+    assert (found.labelled, found.label, found.videos) == (False, ["", ""], ("a", "b"))
+    for rows, said in (([GOOD, bare], "has no label, and segments before it have one"), ([bare, GOOD], "has a label")):
+        file.write_text(json.dumps({"results": {"a": rows}}), encoding="utf-8")
+        with pytest.raises(UsageError, match=f"'a', segment 1 {said}"):
+            read_submission(str(file))

@@ -19,7 +19,8 @@ Run = Annotated[
     str,
     typer.Argument(
         metavar="RUN",
-        help="A folder `vidact localize` wrote, or a JSON file with ActivityNet's table 'results'.",
+        help="A folder `vidact localize` wrote, or a JSON file with ActivityNet's table 'results', "
+        "with labels or (proposals) without.",
         show_default=False,
     ),
 ]

@@ -20,6 +20,8 @@ from vidact.store.matching import match
 from vidact.store.reader import Reader
 from vidact.store.submissions import Submission, read_submission
 
+ANY = "any label"
+"""The one class of events where segments have no labels."""
 _COLUMNS = ("video", "start", "end", "label", "score")
 
 
@@ -67,10 +69,13 @@ def read_sides(run: str, file: str, benchmark: Benchmark, subset: str | None) ->
     number = {name: place for place, name in enumerate(names)}
     code = {video: number[name] for video, name in pairs.of.items()}
     lost = {pairs.of[video] for video in failed if video in pairs.of}
-    found = _found(predicted, code)
+    truth, found, notes = events_of(chosen), _found(predicted, code), (*annotations.notes, *predicted.notes)
+    if not predicted.labelled:
+        truth, found = _of_one_class(truth), _of_one_class(found)
+        notes += ("The segments have no labels: events of all classes count as one class, and so does mAP.",)
     return Sides(
         tuple(names),
-        events_of(chosen),
+        truth,
         found,
         {number[video.video]: video.duration for video in chosen if video.duration is not None},
         subset,
@@ -78,7 +83,7 @@ def read_sides(run: str, file: str, benchmark: Benchmark, subset: str | None) ->
         tuple(sorted(lost)),
         pairs.strangers,
         len(predicted.video) - len(found.start),
-        (*annotations.notes, *predicted.notes),
+        notes,
     )
 
 
@@ -122,6 +127,10 @@ def events_of(videos: Sequence[AnnotatedVideo]) -> Events:
         np.concatenate([np.empty(0), *(video.end for video in videos)]),
         np.array([label for video in videos for label in video.labels], dtype=np.str_),
     )
+
+
+def _of_one_class(events: Events) -> Events:
+    return events._replace(label=np.full(len(events.start), ANY))
 
 
 def _found(predicted: Submission, code: dict[str, int]) -> Events:
