@@ -302,3 +302,10 @@ def test_the_commands_that_only_look_import_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_verify_refuses_what_is_no_file(vidact: Vidact, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    done = vidact("models", "verify", tmp_path / "pipe")
+    assert done.code == 2
+    assert "no file" in done.err

@@ -113,9 +113,9 @@ def main() -> NoReturn:
 
 
 def _leave(code: int) -> NoReturn:
-    """End the process. Behind a run, at once: a thread of Ray's that comes back while the interpreter is taken down
-    aborts the process, seldom, and after all its work. The pool has ended whatever was to be ended."""
-    if "ray" in sys.modules:
+    """End the process. Behind Ray and pyarrow, at once: a thread of theirs that comes back while the interpreter is
+    taken down aborts the process, seldom, and after all its work. The pool has ended whatever was to be ended."""
+    if "ray" in sys.modules or "pyarrow" in sys.modules:
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
                 stream.flush()

@@ -14,7 +14,7 @@ from vidact.cli import _options as options
 from vidact.cli._download import fetch, find
 from vidact.cli._output import Output, amount
 from vidact.cli._parse import complete_any
-from vidact.errors import ModelError
+from vidact.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from vidact.models.zoo import Weights
@@ -95,8 +95,10 @@ def verify(
 
 
 def _targets(text: str) -> list[tuple[Weights[Any] | None, Path]]:
-    if os.path.exists(text):
+    if os.path.isfile(text):
         return [(None, Path(text))]
+    if os.path.exists(text):  # a pipe would be waited for without end
+        raise UsageError(f"{text!r} is no file", hint="give a file of weights, or the name of a model")
     from vidact.models import cache
 
     entry = find(text)
