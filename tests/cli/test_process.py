@@ -165,9 +165,9 @@ def test_an_idle_rerun_loads_neither_torch_nor_ray(checkpoint: Path, videos: Pat
     arguments = ("classify", videos, "--checkpoint", checkpoint)
     subprocess.run(slow(0, 60, 0.5, *arguments), cwd=tmp_path, env=environment(), capture_output=True, check=True)
     code = (
-        "import sys\nfrom vidact.cli.app import main\n"
-        "try:\n    main()\n"
-        "finally:\n    print([name for name in ('torch', 'ray', 'av', 'decord') if name in sys.modules])\n"
+        "import sys\nfrom vidact.cli import app\n"
+        "def leave(code):\n    print([name for name in ('torch', 'ray', 'av', 'decord') if name in sys.modules])\n"
+        "app._leave = leave\napp.main()\n"
     )
     command = [sys.executable, "-c", code, *map(str, arguments)]
     done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, check=True)
