@@ -208,5 +208,26 @@ def test_proposals_without_labels(vidact: Vidact, truth: Path, tmp_path: Path) -
     file.write_text(json.dumps(content), encoding="utf-8")
     found = judged(vidact, file, "--truth", truth, "--subset", "validation")
     assert (found["AR"], found["AUC"]) == (labelled["AR"], labelled["AUC"])
-    assert list(found["AP"]) == ["any label"]
-    assert any("no labels" in note for note in found["notes"])
+    assert [found[name] for name in ("average_mAP", "mAP", "AP", "errors", "frame_mAP")] == [None] * 5
+    assert found["recall"]["1x"]["0.60"] == 1.0 and found["recall"]["1x"]["0.65"] == 0.5
+    done = vidact("evaluate", "localization", file, "--truth", truth, "--subset", "validation")
+    assert (done.code, "mAP" in done.out, "AR@100" in done.out) == (0, False, True)
+    assert "have no labels: mAP by class, which needs them, was left out" in done.err
+
+
+@pytest.mark.parametrize("protocol", ["thumos14", "multithumos", "anet"])
+def test_labels_of_proposals_do_not_change_which_events_count(vidact: Vidact, tmp_path: Path, protocol: str) -> None:
+    times = [([0, 10], "dive"), ([0, 10], "cliff dive"), ([30, 40], "Ambiguous")]
+    one = {"subset": "test", "duration": 60.0, "annotations": [{"segment": at, "label": name} for at, name in times]}
+    truth = tmp_path / "truth.json"
+    truth.write_text(json.dumps({"database": {"one": one}}), encoding="utf-8")
+    rows = [{"segment": [0, 10], "score": 0.9, "label": "dive"}, {"segment": [50, 55], "score": 0.5, "label": "dive"}]
+    bare = [{name: row[name] for name in ("segment", "score")} for row in rows]
+    judgements = []
+    for own in (rows, bare):
+        file = tmp_path / "found.json"
+        file.write_text(json.dumps({"results": {"one": own}}), encoding="utf-8")
+        judgements.append(judged(vidact, file, "--truth", truth, "--protocol", protocol))
+    for name in ("events", "AR", "AUC"):
+        assert judgements[0][name] == judgements[1][name], name
+    assert judgements[1]["AR"]["100"] == pytest.approx(2 / 3)

@@ -12,7 +12,9 @@ from vidact.cli._output import Output, counted
 
 if TYPE_CHECKING:
     from vidact.evaluation.benchmarks import Benchmark
-    from vidact.evaluation.localization import Report
+    from vidact.evaluation.detection import Detection
+    from vidact.evaluation.diagnosis import Diagnosis
+    from vidact.evaluation.localization import Frames, Report
     from vidact.evaluation.segments import Sides
 
 Run = Annotated[
@@ -20,7 +22,7 @@ Run = Annotated[
     typer.Argument(
         metavar="RUN",
         help="A folder `vidact localize` wrote, or a JSON file with ActivityNet's table 'results', "
-        "with labels or (proposals) without.",
+        "with labels or (proposals: AR@AN, AUC and recall, no mAP) without.",
         show_default=False,
     ),
 ]
@@ -52,12 +54,15 @@ def localization(
     Videos match by their path, else by their name without folder and ending.
     """
     from vidact.evaluation.benchmarks import BENCHMARKS
-    from vidact.evaluation.localization import judge
+    from vidact.evaluation.localization import judge, judge_proposals
     from vidact.evaluation.segments import read_sides
 
     benchmark = BENCHMARKS[protocol]
     sides = read_sides(run, truth, benchmark, subset)
-    report = judge(sides.truth, sides.found, benchmark, sides.durations)
+    if sides.labelled:
+        report = judge(sides.truth, sides.found, benchmark, sides.durations)
+    else:
+        report = judge_proposals(sides.truth, sides.found, benchmark)
     out = Output()
     if json:
         out.json([_facts(protocol, sides, report)])
@@ -67,23 +72,23 @@ def localization(
 
 
 def _print(out: Output, protocol: str, benchmark: Benchmark, sides: Sides, report: Report) -> None:
-    detection = report.detection
+    from vidact.evaluation.localization import TIMES
+
     part = f" of the subset {sides.subset}" if sides.subset else ""
     out.heading(
-        f"{protocol}: {counted(len(sides.videos), 'video')}{part}, {counted(detection.events, 'event')}, "
+        f"{protocol}: {counted(len(sides.videos), 'video')}{part}, {counted(report.events, 'event')}, "
         f"{counted(len(sides.found.start), 'segment')}"
     )
-    out.text(f"average mAP {percent(detection.average)} ({benchmark.notes})")
-    out.table(
-        ("tIoU", "mAP", "recall 1x", "recall 5x"),
-        [
-            (f"{tiou:.2f}", percent(score), *map(percent, recall))
-            for tiou, score, recall in zip(detection.tious, detection.map, report.recall, strict=True)
-        ],
-        right=("tIoU", "mAP", "recall 1x", "recall 5x"),
-    )
-    out.text()
-    _print_classes(out, sides, report)
+    detection = report.detection
+    columns = {"tIoU": [f"{tiou:.2f}" for tiou in report.tious]}
+    if detection is not None:
+        out.text(f"average mAP {percent(detection.average)} ({benchmark.notes})")
+        columns["mAP"] = [percent(score) for score in detection.map]
+    columns |= {f"recall {k}x": [percent(one) for one in report.recall[:, at]] for at, k in enumerate(TIMES)}
+    out.table(tuple(columns), list(zip(*columns.values(), strict=True)), right=tuple(columns))
+    if detection is not None:
+        out.text()
+        _print_classes(out, sides, detection, report.frames)
     if report.proposals is not None:
         out.text()
         out.heading("recall of segments as proposals, whatever their label")
@@ -92,14 +97,14 @@ def _print(out: Output, protocol: str, benchmark: Benchmark, sides: Sides, repor
     if report.frames is not None:
         out.text()
         out.heading(f"frame mAP {percent(report.frames.map)} ({report.frames.frames} frames)")
-    out.text()
-    _print_errors(out, report)
+    if report.diagnosis is not None:
+        out.text()
+        _print_errors(out, report.diagnosis)
 
 
-def _print_classes(out: Output, sides: Sides, report: Report) -> None:
-    detection = report.detection
+def _print_classes(out: Output, sides: Sides, detection: Detection, by_frame: Frames | None) -> None:
     labels = sides.truth.label.tolist()
-    frames = report.frames.ap if report.frames is not None else {}
+    frames = by_frame.ap if by_frame is not None else {}
     rows = [
         (name, labels.count(name), percent(float(ap.mean())), percent(frames[name]) if name in frames else "")
         for name, ap in zip(detection.classes, detection.ap.T, strict=True)
@@ -107,10 +112,9 @@ def _print_classes(out: Output, sides: Sides, report: Report) -> None:
     out.table(("label", "events", "AP", "frame AP"), rows, right=("events", "AP", "frame AP"), fold=("label",))
 
 
-def _print_errors(out: Output, report: Report) -> None:
+def _print_errors(out: Output, found: Diagnosis) -> None:
     from vidact.evaluation.diagnosis import MISSED
 
-    found = report.diagnosis
     total = sum(found.counts.values()) or 1
     out.heading(
         f"errors at tIoU {found.tiou:g}, among the best {found.best} segments an event; "
@@ -158,11 +162,11 @@ def _proposals(report: Report) -> dict[int, float]:
 
 
 def _facts(protocol: str, sides: Sides, report: Report) -> dict[str, Any]:
-    """All of it for programs; shares from 0 to 1."""
+    """All of it for programs; shares from 0 to 1. What needs labels is None where there are none."""
     from vidact.evaluation.localization import TIMES
 
     detection, frames, errors = report.detection, report.frames, report.diagnosis
-    grid = [f"{tiou:.2f}" for tiou in detection.tious]
+    grid = [f"{tiou:.2f}" for tiou in report.tious]
     recall = {
         f"{times}x": dict(zip(grid, report.recall[:, place].tolist(), strict=True)) for place, times in enumerate(TIMES)
     }
@@ -170,11 +174,12 @@ def _facts(protocol: str, sides: Sides, report: Report) -> dict[str, Any]:
         "protocol": protocol,
         "subset": sides.subset,
         "videos": len(sides.videos),
-        "events": detection.events,
+        "events": report.events,
         "segments": len(sides.found.start),
-        "average_mAP": detection.average,
-        "mAP": dict(zip(grid, detection.map.tolist(), strict=True)),
-        "AP": {
+        "average_mAP": detection and detection.average,
+        "mAP": detection and dict(zip(grid, detection.map.tolist(), strict=True)),
+        "AP": detection
+        and {
             name: dict(zip(grid, ap.tolist(), strict=True))
             for name, ap in zip(detection.classes, detection.ap.T, strict=True)
         },
@@ -183,7 +188,8 @@ def _facts(protocol: str, sides: Sides, report: Report) -> dict[str, Any]:
         "AUC": report.proposals.auc / 100 if report.proposals is not None else None,
         "frame_mAP": frames.map if frames is not None else None,
         "frame_AP": frames.ap if frames is not None else None,
-        "errors": {
+        "errors": errors
+        and {
             "tiou": errors.tiou,
             "counts": errors.counts,
             "missed": errors.missed,

@@ -18,6 +18,7 @@ from vidact.evaluation.detection import (
     Events,
     Floats,
     ProposalRecall,
+    Rules,
     average_precision,
     cleaned,
     proposal_recall,
@@ -45,13 +46,16 @@ class Frames:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """``recall`` (thresholds, TIMES) of the best k × n predictions; ``proposals`` None where there are none."""
+    """``recall`` (thresholds ``tious``, TIMES) of the best k × n predictions, from ``events`` events; ``proposals``
+    None where there are none. What needs labels, ``detection`` and ``diagnosis``, is None for predictions without."""
 
-    detection: Detection
+    tious: tuple[float, ...]
+    events: int
     recall: Floats
     proposals: ProposalRecall | None
+    detection: Detection | None
     frames: Frames | None
-    diagnosis: Diagnosis
+    diagnosis: Diagnosis | None
     unknown: dict[str, int]
 
 
@@ -60,8 +64,7 @@ def judge(truth: Events, found: Events, benchmark: Benchmark, durations: Mapping
 
     UsageError when there are no events, or no predicted label is a label of theirs.
     """
-    if not len(truth.start):
-        raise UsageError("the truth has no events in these videos", hint="choose another --subset, or another file")
+    _refuse_nothing(truth)
     rules = benchmark.rules
     known = set(np.unique(truth.label).tolist())
     labels, counts = np.unique(found.label, return_counts=True)
@@ -71,14 +74,39 @@ def judge(truth: Events, found: Events, benchmark: Benchmark, durations: Mapping
             f"no predicted label is in the truth, which has {_some(known)}; predicted are {_some(unknown)}",
             hint="names must be equal: run again with --labels FILE, or choose the truth of the same classes",
         )
+    detection = average_precision(truth, found, benchmark.tious, rules)
     return Report(
-        average_precision(truth, found, benchmark.tious, rules),
+        detection.tious,
+        detection.events,
         recall_of_best(truth, found, benchmark.tious, rules, TIMES),
         _proposals(cleaned(truth, rules), found),
+        detection,
         _frames(truth, found, benchmark, durations or {}) if benchmark.frames else None,
         diagnose(truth, found, benchmark.errors, rules),
         unknown,
     )
+
+
+def judge_proposals(truth: Events, found: Events, benchmark: Benchmark) -> Report:
+    """Judge predictions without labels: AR@AN and AUC as ``judge`` has them, and the recall of the best k × n, here in
+    each video with n events of any class.
+
+    Which events count is told by their labels, before these are forgotten. UsageError when none does.
+    """
+    _refuse_nothing(truth)
+    rules = benchmark.rules
+    events = cleaned(truth, rules)
+    counted = events if rules.ambiguous is None else events.take(events.label != rules.ambiguous)
+    _refuse_nothing(counted)
+    own, predicted = (side._replace(label=np.zeros(len(side.start), dtype=np.int64)) for side in (counted, found))
+    recall = recall_of_best(own, predicted, benchmark.tious, Rules(match=rules.match), TIMES)
+    tious = tuple(float(one) for one in benchmark.tious)
+    return Report(tious, len(own.start), recall, _proposals(events, found), None, None, None, {})
+
+
+def _refuse_nothing(truth: Events) -> None:
+    if not len(truth.start):
+        raise UsageError("the truth has no events in these videos", hint="choose another --subset, or another file")
 
 
 def _some(names: Any) -> str:

@@ -20,8 +20,7 @@ from vidact.store.matching import match
 from vidact.store.reader import Reader
 from vidact.store.submissions import Submission, read_submission
 
-ANY = "any label"
-"""The one class of events where segments have no labels."""
+_UNLABELLED = "The segments have no labels: mAP by class, which needs them, was left out, and so were kinds of errors."
 _COLUMNS = ("video", "start", "end", "label", "score")
 
 
@@ -31,7 +30,8 @@ class Sides:
 
     ``durations`` by that number, in seconds, where known. ``subset`` is what of the truth is judged (None: all).
     ``absent``: videos of the truth the run does not have; ``failed``: those it has and could not read; ``strangers``:
-    videos of the run that are not in this part of the truth, with ``dropped`` segments.
+    videos of the run that are not in this part of the truth, with ``dropped`` segments. Where not ``labelled`` what was
+    found are proposals, without labels.
     """
 
     videos: tuple[str, ...]
@@ -44,6 +44,7 @@ class Sides:
     strangers: tuple[str, ...]
     dropped: int
     notes: tuple[str, ...]
+    labelled: bool
 
 
 def read_sides(run: str, file: str, benchmark: Benchmark, subset: str | None) -> Sides:
@@ -69,13 +70,10 @@ def read_sides(run: str, file: str, benchmark: Benchmark, subset: str | None) ->
     number = {name: place for place, name in enumerate(names)}
     code = {video: number[name] for video, name in pairs.of.items()}
     lost = {pairs.of[video] for video in failed if video in pairs.of}
-    truth, found, notes = events_of(chosen), _found(predicted, code), (*annotations.notes, *predicted.notes)
-    if not predicted.labelled:
-        truth, found = _of_one_class(truth), _of_one_class(found)
-        notes += ("The segments have no labels: events of all classes count as one class, and so does mAP.",)
+    found = _found(predicted, code)
     return Sides(
         tuple(names),
-        truth,
+        events_of(chosen),
         found,
         {number[video.video]: video.duration for video in chosen if video.duration is not None},
         subset,
@@ -83,7 +81,8 @@ def read_sides(run: str, file: str, benchmark: Benchmark, subset: str | None) ->
         tuple(sorted(lost)),
         pairs.strangers,
         len(predicted.video) - len(found.start),
-        notes,
+        (*annotations.notes, *predicted.notes, *(() if predicted.labelled else (_UNLABELLED,))),
+        predicted.labelled,
     )
 
 
@@ -127,10 +126,6 @@ def events_of(videos: Sequence[AnnotatedVideo]) -> Events:
         np.concatenate([np.empty(0), *(video.end for video in videos)]),
         np.array([label for video in videos for label in video.labels], dtype=np.str_),
     )
-
-
-def _of_one_class(events: Events) -> Events:
-    return events._replace(label=np.full(len(events.start), ANY))
 
 
 def _found(predicted: Submission, code: dict[str, int]) -> Events:
