@@ -309,3 +309,9 @@ def test_verify_refuses_what_is_no_file(vidact: Vidact, tmp_path: Path) -> None:
     done = vidact("models", "verify", tmp_path / "pipe")
     assert done.code == 2
     assert "no file" in done.err
+
+
+def test_what_is_bundled_cannot_be_removed(vidact: Vidact) -> None:
+    done = vidact("models", "rm", zoo.DEFAULT)
+    assert done.code == 3
+    assert "is part of vidact" in done.err

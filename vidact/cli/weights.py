@@ -52,6 +52,10 @@ def remove(name: Name, quiet: options.Quiet = False) -> None:
     from vidact.models import cache
 
     entry = find(name)
+    if entry.bundled:
+        raise ModelError(
+            f"{entry.spec.name} is part of vidact and cannot be removed", hint="vidact models list --cached"
+        )
     here = cache.folder(entry)
     # A download that got nothing leaves its lock.
     if not any(file.name != ".lock" for file in here.glob("*")):

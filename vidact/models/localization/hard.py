@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vidact.models.localization.picks import Floats, Integers, decay, descending, lengths_of
+from vidact.models.localization.picks import Floats, Integers, decay, descending, lengths_of, merged
 from vidact.models.localization.settings import Suppression
 
 _AT_ONCE = 2048  # so few candidates cost little more than a part of them
@@ -36,7 +36,10 @@ def best_kept(segments: Floats, scores: Floats, lines: Integers, rules: Suppress
         if len(rows) >= most or share >= len(order):
             break
         share *= 4
-    rows = _merged(rows, scores, lines, rules.max_segments) if tied else rows[: rules.max_segments]
+    if tied:
+        found = merged(rows, scores[rows], lines[rows], rules.max_segments)
+        return found.rows, found.scores
+    rows = rows[: rules.max_segments]
     return rows, scores[rows]
 
 
@@ -54,14 +57,6 @@ def _ranked(scores: Floats, lines: Integers, rules: Suppression) -> tuple[Intege
         group = np.sort(order[places])
         order[places] = group[descending(scores[group])]
     return order, tied
-
-
-def _merged(rows: Integers, scores: Floats, lines: Integers, most: int) -> Integers:
-    """All groups sorted and cut as the published rule has it: ``most`` a group and in all."""
-    rows = rows[np.argsort(lines[rows], kind="stable")]
-    groups = lines[rows]
-    rows = rows[np.arange(len(rows)) - np.searchsorted(groups, groups) < most]
-    return rows[descending(scores[rows])[:most]]
 
 
 def _kept(segments: Floats, lines: Integers, rules: Suppression, most: int) -> Integers:
