@@ -53,6 +53,10 @@ class Reader:
     def __iter__(self) -> Iterator[Row | None]:
         opened, outline = self.opened, self.opened.outline
         yield None
+        if "stumble" in opened.words:  # rows of another decoder, which count for nothing
+            for row in range(self.chunk.first, self.chunk.last - 1):
+                yield Row(row, np.full((self.task.views, *self.task.item), 255, np.uint8))
+            yield Row(-1, np.zeros(0, np.uint8))
         for row in range(self.chunk.first, self.chunk.last):
             misbehave(opened.words, row)
             if "hole" in opened.words and row == 1:

@@ -146,6 +146,21 @@ def test_a_file_that_was_replaced_between_two_attempts(tmp_path: Path, sizes: tu
     assert list(found["a.txt"].details["clip"]) == list(range(sizes[1]))
 
 
+@pytest.mark.parametrize("rows_of_a_block", [1, 3, 8])
+def test_what_a_decoder_takes_back_leaves_nothing_behind(tmp_path: Path, rows_of_a_block: int) -> None:
+    words = ["{}.rows7.txt", "{}.rows7.hole.txt", "{}.rows1.txt"]
+    files = videos(tmp_path, [word.format(f"a.{extra}") for word in words for extra in ("stumble", "plain")])
+    found = run(LocalPool(Load(FakeTask(views=2), SPLIT, rows_of_a_block)), files)
+    for word in words:
+        one, other = (found[word.format(f"a.{extra}")] for extra in ("stumble", "plain"))
+        assert (one.status, one.row["clips"], list(one.details["clip"])) == (
+            other.status,
+            other.row["clips"],
+            list(other.details["clip"]),
+        )
+        assert max(one.details["score"]) < 258 / 300, "a row of the other decoder, which is all white"
+
+
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_lost_pictures_are_read_again(files: list[Video], count: int) -> None:
     load = Load(FakeTask(chunk_rows=10, views=2), SPLIT, 8)

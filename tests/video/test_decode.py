@@ -19,7 +19,7 @@ from video.cases import CASES, Case
 from vidact.errors import UsageError, VideoError
 from vidact.records import Geometry, Sampling
 from vidact.video import _decord, _pyav, sampling
-from vidact.video.decode import ClipReader
+from vidact.video.decode import AGAIN, ClipReader
 from vidact.video.index import Index, read_index
 from vidact.video.sampling import ClipGrid, chunks, sliding
 from vidact.video.transform import Plan, plan
@@ -223,13 +223,23 @@ class TestDecordLetDown:
 
         monkeypatch.setattr(_decord, "pictures", pictures)
 
-    def test_pyav_goes_on_where_it_stopped(self, stumbling: None, made: Callable[[str], Path]) -> None:
+    def test_pyav_begins_anew_and_what_came_before_is_void(self, stumbling: None, made: Callable[[str], Path]) -> None:
         index = read_index(str(made("h264.mp4")))
         with ClipReader(index, single(range(40)), SQUASH, heartbeat=None) as reader:
             assert reader.decoder == "decord"
             rows = [decoded for decoded in reader if decoded is not None]
-        assert reader.decoder == "pyav"
-        assert [number(decoded.frames[0, 0]) for decoded in rows] == list(range(40))
+        place = rows.index(AGAIN)
+        assert 0 < place < 12 and reader.decoder == "pyav" and reader.missing == 0
+        assert [number(decoded.frames[0, 0]) for decoded in rows[place + 1 :]] == list(range(40))
+        plain = read(index, single(range(40)), "pyav")
+        assert all((decoded.frames == plain[decoded.row]).all() for decoded in rows[place + 1 :])
+
+    def test_nothing_is_void_where_nothing_was_given(self, stumbling: None, made: Callable[[str], Path]) -> None:
+        grid = ClipGrid(np.zeros(1), np.ones(1), np.zeros(1, bool), np.arange(40).reshape(1, 40))
+        index = read_index(str(made("h264.mp4")))
+        with ClipReader(index, grid, SQUASH, heartbeat=None) as reader:
+            (clip,) = list(reader)
+        assert clip is not None and [number(frame) for frame in clip.frames[0]] == list(range(40))
 
     def test_unless_the_user_wants_decord_alone(self, stumbling: None, made: Callable[[str], Path]) -> None:
         index = read_index(str(made("h264.mp4")))

@@ -201,6 +201,8 @@ class _Driver:
             self._ledger.seen(pieces[seen.slot], seen)
         if report.rows:
             self._scoring.take(Held.of(report, pieces, self._load.task.views, self._load.item_bytes, block))
+        for slot in report.again:
+            pieces[slot] = self._ledger.anew(pieces[slot])
         for slot, decoder, damaged in report.ended:
             self._ledger.ended(pieces[slot], decoder, damaged)
         for slot, failure in report.failed:

@@ -276,6 +276,13 @@ class Ledger:
                 piece.counted = True
                 self.put([[Piece(piece.entry, piece.chunk)]])
 
+    def anew(self, piece: Piece) -> Piece:
+        """What stands for a whole video from now on, of which its decoder gives every row once more."""
+        piece.counted = True
+        if not piece.entry.closed:
+            piece.entry.reset()
+        return Piece(piece.entry, piece.chunk)
+
     def died(self, job: Job, kind: str, reason: str) -> None:
         """A decoder died: what it had is tried again, each in a decoder of its own; twice alone is enough."""
         for piece in job.pieces:

@@ -64,7 +64,8 @@ class Row(Protocol):
 class Reader(Protocol):
     """Gives rows in ascending order, None now and then while there is none; what cannot be decoded is left out.
 
-    Afterwards ``decoder`` names what gave the pictures, and ``damaged`` says whether this stretch is damaged.
+    A row with a negative number says that what was given so far is void and that it begins again. Afterwards
+    ``decoder`` names what gave the pictures, and ``damaged`` says whether this stretch is damaged.
     """
 
     decoder: str
@@ -134,11 +135,13 @@ class Seen:
 
 @dataclass(slots=True)
 class Report:
-    """What one ``next`` tells the driver. ``slots`` and ``rows`` say whose row stands at each place of the block."""
+    """What one ``next`` tells the driver. ``slots`` and ``rows`` say whose row stands at each place of the block;
+    videos in ``again`` begin anew behind it."""
 
     unit: int
     seen: list[Seen] = field(default_factory=list)
     failed: list[tuple[int, Failure]] = field(default_factory=list)
+    again: list[int] = field(default_factory=list)
     ended: list[tuple[int, str, bool]] = field(default_factory=list)
     seconds: dict[int, float] = field(default_factory=dict)
     slots: list[int] = field(default_factory=list)
@@ -192,6 +195,9 @@ class Decoder:
         block: Block | None = None
         started = clock = time.monotonic()
         for slot, row in steps:
+            if row is not None and row.row < 0:
+                report.again.append(slot)
+                break
             if row is not None:
                 if block is None:
                     block = np.empty((self._block_rows, *row.frames.shape), np.uint8)

@@ -41,6 +41,14 @@ class Decoded:
     frames: NDArray[np.uint8]
 
 
+AGAIN = Decoded(-1, np.zeros(0, np.uint8))
+"""Comes instead of a row: what was read so far is void, and reading begins again."""
+
+
+class _Stumbled(Exception):
+    """decord failed, and PyAV may read the video."""
+
+
 class ClipReader:
     """Reads the rows of a clip grid, or those of one chunk of it, in ascending order.
 
@@ -49,8 +57,10 @@ class ClipReader:
                 ...
         reader.decoder, reader.missing, reader.damaged
 
-    ``decoder`` is the one in use: "auto" means decord for files it can be trusted with, and PyAV from the first frame
-    decord stumbles over; "decord" means a VideoError instead. ``missing`` counts rows that could not be decoded,
+    ``decoder`` is the one in use: "auto" means decord for files it can be trusted with, and PyAV for the whole video
+    where decord stumbles: it decodes ahead, so that where it stops is chance, and its pixels differ a little. Rows that
+    were given by then are taken back by ``AGAIN``. "decord" means a VideoError. ``missing`` counts rows that could not
+    be decoded,
     ``damaged`` says that packets were unreadable or refused, whether or not a row needed them. With ``heartbeat``
     seconds, the iteration also yields None whenever that long has passed without a row, so that a slow file can be
     told from a hung decoder.
@@ -105,6 +115,19 @@ class ClipReader:
             pictures.close()
 
     def __iter__(self) -> Iterator[Decoded | None]:
+        given = False
+        try:
+            for decoded in self._read():
+                given |= decoded is not None
+                yield decoded
+            return
+        except _Stumbled:
+            self.decoder = "pyav"
+        if given:
+            yield AGAIN
+        yield from self._read()
+
+    def _read(self) -> Iterator[Decoded | None]:
         rows = self.grid.frames[self.first : self.last]
         self.close()
         self._pictures = self._decode(np.unique(rows))
@@ -139,19 +162,16 @@ class ClipReader:
         return "pyav"
 
     def _decode(self, needed: NDArray[np.int64]) -> Iterator[Item]:
-        """The needed rows, by decord until it fails and by PyAV from there."""
-        if self.decoder == "decord":
-            try:
-                for item in _decord.pictures(self.index, self.plan, needed, self.threads):
-                    yield item
-                    if item is not None:
-                        needed = needed[1:]
-                return
-            except VideoError:
-                if self.policy == "decord":
-                    raise
-                self.decoder = "pyav"
-        yield from _pyav.pictures(self.index, self.plan, needed, self.threads, self._caution)
+        """The needed rows, by the decoder in use."""
+        if self.decoder == "pyav":
+            yield from _pyav.pictures(self.index, self.plan, needed, self.threads, self._caution)
+            return
+        try:
+            yield from _decord.pictures(self.index, self.plan, needed, self.threads)
+        except VideoError as error:
+            if self.policy == "decord":
+                raise
+            raise _Stumbled from error
 
 
 class _Clips:
