@@ -260,3 +260,31 @@ def test_a_model_that_cannot_score_ends_the_run(
 ) -> None:
     with pytest.raises(error, match=told):
         list(drive(LocalPool(Load(FakeTask(trouble=trouble), SPLIT, 8)), videos(tmp_path, ["a.txt"])))
+
+
+KILLED = """
+import psutil, sys
+from engine.fakes import FakeTask, videos
+from pathlib import Path
+from vidact.engine.driver import drive
+from vidact.engine.local import Load
+from vidact.engine.machine import Split
+from vidact.engine.pool import RayPool
+
+files = videos(Path(sys.argv[1]), [f"{n:03}.rows2.slow.txt" for n in range(200)])
+with RayPool(Load(FakeTask(), Split(1, 1, 1, 1, "cpu"), 8), store_bytes=80 << 20) as pool:
+    run = drive(pool, files)
+    next(run)
+    next(child for child in psutil.Process().children(recursive=True) if child.name() == "raylet").kill()
+    list(run)
+"""
+
+
+def test_a_ray_that_is_killed_ends_the_run_with_a_word(tmp_path: Path) -> None:
+    # In a process of its own: Ray ends the process that its server was lost to.
+    paths = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    environment = {**os.environ, "PYTHONPATH": paths}
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=100
+    )
+    assert "RunError: Ray's process raylet has ended (code -9)" in ended.stderr

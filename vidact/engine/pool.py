@@ -49,6 +49,7 @@ class RayPool:
         self._task: Any = None
         self._actors: dict[str, Any] = {}
         self._error: Exception | None = None
+        self._servers: dict[str, Any] = {}
         self._begun, self._ended = threading.Event(), threading.Event()
         self._spawn(STARTS)
 
@@ -99,6 +100,7 @@ class RayPool:
                 _temp_dir=self.scratch,
                 _node_ip_address="127.0.0.1",
             )
+        self._servers = _servers()
 
     def _join(self, ray: Any, address: str) -> None:
         try:
@@ -165,9 +167,12 @@ class RayPool:
     def wait(self, calls: Sequence[Call], timeout: float) -> list[Call]:
         """Calls that have an answer, those of one worker in the order they were submitted (as in ``calls``).
 
-        At least one, unless the time (seconds) runs out first.
+        At least one, unless the time (seconds) runs out first. RunError when Ray itself has died: it would end this
+        process, too, without a word.
         """
         import ray
+
+        self._alive()
 
         # Ray may announce a small answer before a large one that was given earlier: a worker's oldest call comes first.
         oldest = list({call.worker: call.value for call in reversed(calls)}.values())
@@ -193,11 +198,21 @@ class RayPool:
         except exceptions.OutOfMemoryError as error:
             raise WorkerDied("the machine ran out of memory and Ray ended it") from error
         except (exceptions.RayActorError, exceptions.WorkerCrashedError, exceptions.NodeDiedError) as error:
+            self._alive()
             raise WorkerDied(_cause(str(error))) from error
         except exceptions.RayTaskError as error:
             raise _foreign(error.cause or error, exceptions) from error
         except exceptions.RayError as error:
             raise _foreign(error, exceptions) from error
+
+    def _alive(self) -> None:
+        """RunError when a server of the private Ray has ended: then all workers are lost, and none can be started."""
+        for name, process in self._servers.items():
+            if process.poll() is not None:
+                raise RunError(
+                    f"Ray's process {name} has ended (code {process.returncode}): it was killed, or memory ran out",
+                    hint="run the same command again: what is committed is kept; `dmesg` tells if memory ran out",
+                )
 
     def kill(self, worker: Worker) -> None:
         """End a worker from outside, whatever it is doing. It is not restarted."""
@@ -292,6 +307,14 @@ def _bare() -> Iterator[None]:
     finally:
         for name, method in kept.items():
             setattr(Node, name, method)
+
+
+def _servers() -> dict[str, Any]:
+    """The process without which the private Ray cannot go on, by its name."""
+    from ray._private import worker
+
+    node: Any = worker._global_node
+    return {name: started[0].process for name, started in node.all_processes.items() if name == "raylet"}
 
 
 def _versions() -> dict[str, str]:
