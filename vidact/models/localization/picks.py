@@ -41,14 +41,19 @@ class Found(NamedTuple):
 
 def merged(rows: Integers, scores: Floats, groups: Integers, most: int, above: float = -np.inf) -> Found:
     """Picks of all groups, each group's best first, sorted and cut as the published rule has it: ``most`` a group and
-    in all. Certain where ``most`` score more than ``above`` and no two of them the same."""
+    in all. ``groups`` are their numbers."""
     by_group = np.argsort(groups, kind="stable")
     rows, scores, groups = rows[by_group], scores[by_group], groups[by_group]
     within = np.arange(len(groups)) - np.searchsorted(groups, groups) < most
-    rows, scores = rows[within], scores[within]
+    return best_of(rows[within], scores[within], most, above)
+
+
+def best_of(rows: Integers, scores: Floats, most: int, above: float = -np.inf) -> Found:
+    """The ``most`` best picks, given group by group and each group's best first. Certain where all of these score more
+    than ``above`` and no two of them the same."""
     order = descending(scores)
     best = scores[order[: most + 1]]
-    certain = len(best) >= most and bool(best[:most].min(initial=np.inf) > above) and bool((np.diff(best) < 0).all())
+    certain = len(best) >= most and bool(best[:most].min(initial=np.inf) > above) and bool((best[1:] < best[:-1]).all())
     return Found(rows[order[:most]], best[:most], certain)
 
 
@@ -163,22 +168,25 @@ def decay(winners: Floats, others: Floats, rules: Suppression, out: Floats, spar
     starts, ends, lengths = others
     np.minimum(end, ends, out=out)
     np.maximum(start, starts, out=spare)
-    out -= np.minimum(spare, out, out=spare)
-    np.add(length, lengths, out=spare)
-    spare -= out
-    out /= spare
-    threshold: Any = np.float32(rules.iou)
-    if rules.method in ("hard", "zero"):
-        np.less(out, threshold, out=out)
+    np.minimum(spare, out, out=spare)
+    np.subtract(out, spare, out)
+    np.add(length, lengths, spare)
+    np.subtract(spare, out, spare)
+    np.divide(out, spare, out)
+    method = rules.method
+    if method in ("hard", "zero"):
+        np.less(out, np.float32(rules.iou), out=out)
         return
-    if rules.method == "widening":
-        threshold = np.float32(rules.low) + np.float32(rules.high) * length
-    far = None if rules.method == "gaussian" else out < threshold
-    if rules.method == "linear":
-        np.subtract(np.float32(1), out, out=out)
+    far = None
+    if method != "gaussian":
+        low, high = np.float32(rules.low), np.float32(rules.high)
+        far = out < (low + high * length if method == "widening" else np.float32(rules.iou))
+    if method == "linear":
+        np.subtract(np.float32(1), out, out)
     else:
-        out *= out
-        out /= np.float32(-rules.sigma)
-        np.exp(out, out=out)
+        np.multiply(out, out, out)
+        # A number in an array: numpy is slow to make out what a bare one is.
+        np.divide(out, np.array(-rules.sigma, np.float32), out)
+        np.exp(out, out)
     if far is not None:
         out[far] = 1

@@ -14,9 +14,12 @@ import numpy as np
 
 from vidact.models.localization.picks import Floats, Found, Integers, decay, lengths_of, merged, stepwise
 from vidact.models.localization.settings import Suppression
+from vidact.models.localization.steps import FEW, pick_apart, pick_rows
 
 Bools = np.ndarray[Any, np.dtype[np.bool_]]
 
+_APART = 5  # so few small groups are quicker one after the other
+_ALONE = 2  # and so few picked from
 _AT_ONCE = 2048  # so few candidates cost little more than a part of them
 _PAIRS = 1 << 16, 1 << 18  # compared before the picks of a round: at first, and at most
 _CHUNK = 1 << 17  # pairs whose numbers stay in the processor's cache
@@ -34,6 +37,12 @@ def best_picks(segments: Floats, scores: Floats, lines: Integers, rules: Suppres
     Scores only fall, so a candidate that starts below the last pick kept changes nothing: it is tried with the best few
     first.
     """
+    counts = np.bincount(lines)
+    few = np.count_nonzero(counts) <= _APART
+    found: Found | None = None
+    if few and (counts.max() <= FEW or _crowded(segments, scores, lines == counts.argmax())):
+        found = pick_apart(segments, scores, lines, rules)
+        return found.rows, found.scores
     share = max(4 * rules.max_segments, _AT_ONCE)
     while 2 * share <= len(scores):
         floor = np.partition(scores, len(scores) - share)[len(scores) - share]
@@ -47,8 +56,15 @@ def best_picks(segments: Floats, scores: Floats, lines: Integers, rules: Suppres
         share *= 4
     else:
         found = in_rounds(segments, scores, lines, rules)
-    found = found or stepwise(segments, scores, lines, rules)
+    found = found or (pick_apart if few else stepwise)(segments, scores, lines, rules)
     return found.rows, found.scores
+
+
+def _crowded(segments: Floats, scores: Floats, group: Bools) -> bool:
+    """Whether the best of a group overlaps most of it."""
+    segments, scores = segments[group], scores[group]
+    (starts, ends), best = segments.T, scores.argmax()
+    return bool(np.count_nonzero((starts < ends[best]) & (ends > starts[best])) > _CROWDED * len(starts))
 
 
 def in_rounds(
@@ -134,14 +150,14 @@ class _Lines:
         counts = alive.sum(axis=1)
         most, going = int(counts.max()), counts > 0
         if 2 * np.count_nonzero(going) <= len(going):
-            self.numbers, self.least, alive = self.numbers[going], self.least[going], alive[going]
+            self.numbers, self.least = self.numbers[going], self.least[going]
+            alive, counts = alive[going], counts[going]
             self.keep(self.block[:, going])
         groups, width = self.left.shape
         if 8 * most <= 7 * width:
-            if groups == 1:
-                places = np.flatnonzero(alive)[None]
-            else:
-                places = np.argsort(~alive, axis=1, kind="stable")[:, :most] + (np.arange(groups) * width)[:, None]
+            # Lines shorter than the longest end with copies of one that is gone.
+            places = np.repeat(alive.argmin(axis=1) + np.arange(groups) * width, most).reshape(groups, most)
+            places[np.arange(most) < counts[:, None]] = alive.reshape(-1).nonzero()[0]
             self.keep(self.block.reshape(5, -1).take(places, axis=1))
 
     def picks(self) -> _Round:
@@ -307,6 +323,8 @@ def _contest(matrix: Floats, left: Floats, bar: Floats, history: Floats) -> _Con
     stands for: that one is picked again and again once nothing is better."""
     groups, count = left.shape
     history[0, :, :-1], history[0, :, -1] = left, bar
+    if groups <= _ALONE:
+        return _contests(matrix, bar, history)
     picked, weights, now = np.empty((count, groups), np.int64), np.empty_like(history[0]), history[0]
     rows, line = matrix.reshape(-1, count + 1), np.arange(groups) * (count + 1)
     place = np.empty_like(line)
@@ -322,3 +340,19 @@ def _contest(matrix: Floats, left: Floats, bar: Floats, history: Floats) -> _Con
     scores = history[np.arange(steps)[:, None], np.arange(groups), picked]
     tied = bool(np.count_nonzero(history[:steps] == scores[..., None]) > scores.size)
     return _Contest((picked * made).T, scores.T, made.T, history[steps, :, :-1], tied)
+
+
+def _contests(matrix: Floats, bar: Floats, history: Floats) -> _Contest:
+    """The same for a few groups, one after the other, each without the calls that several need."""
+    groups, count = len(bar), history.shape[2] - 1
+    places, scores = np.zeros((groups, count), np.int64), np.zeros((groups, count), np.float32)
+    left, most, tied = np.empty((groups, count), np.float32), 0, False
+    for group in range(groups):
+        own = history[:, group]
+        picks = np.array(pick_rows(matrix[group], own, bar[group]))
+        values = own[np.arange(len(picks)), picks]
+        made = int(np.count_nonzero(values > bar[group]))
+        tied |= bool(np.count_nonzero(own[:made] == values[:made, None]) > made)
+        places[group, :made], scores[group, :made], left[group] = picks[:made], values[:made], own[made, :-1]
+        most = max(most, made)
+    return _Contest(places[:, :most], scores[:, :most], scores[:, :most] > 0, left, tied)

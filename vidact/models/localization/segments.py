@@ -82,14 +82,16 @@ def vote(kept: Floats, segments: Floats, scores: Floats, iou: float, *, by_iou: 
     becomes NaN.
     """
     moved = np.empty((len(kept), 2), dtype=np.float32)
-    order = np.argsort(segments[:, 0])
-    segments, scores = segments[order], scores[order]
+    since, until, in_time = np.zeros(len(kept), np.int64), np.full(len(kept), len(scores)), np.arange(len(kept))
+    if len(kept) > _VOTERS:
+        order = np.argsort(segments[:, 0])
+        segments, scores = segments[order], scores[order]
+        # Starts of segments that overlap by so much are no further apart than this, with a little room for rounding.
+        reach = np.maximum(1 / iou - 1, 0) * (kept[:, 1] - kept[:, 0]) * 1.001 + 1e-5 * (1 + np.abs(kept).max(axis=1))
+        since = np.searchsorted(segments[:, 0], kept[:, 0] - reach)
+        until = np.searchsorted(segments[:, 0], kept[:, 0] + reach, side="right")
+        in_time = np.argsort(kept[:, 0])
     lengths = segments[:, 1] - segments[:, 0]
-    # Starts of segments that overlap by so much are no further apart than this, with a little room for rounding.
-    reach = np.maximum(1 / iou - 1, 0) * (kept[:, 1] - kept[:, 0]) * 1.001 + 1e-5 * (1 + np.abs(kept).max(axis=1))
-    since = np.searchsorted(segments[:, 0], kept[:, 0] - reach)
-    until = np.searchsorted(segments[:, 0], kept[:, 0] + reach, side="right")
-    in_time = np.argsort(kept[:, 0])
     with np.errstate(invalid="ignore", divide="ignore"):
         for first in range(0, len(kept), _VOTERS):
             voted = in_time[first : first + _VOTERS]
