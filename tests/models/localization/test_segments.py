@@ -15,6 +15,7 @@ from vidact.models.localization.picks import descending, soft_picks, stepwise
 from vidact.models.localization.rounds import best_picks, in_rounds
 from vidact.models.localization.segments import Detections, fuse, proposals, suppress, vote
 from vidact.models.localization.settings import Fusion, Suppression
+from vidact.models.localization.steps import pick_apart
 
 ORIGINAL, OPENTAD, MMACTION = Record("nms_actionformer"), Record("nms_opentad"), Record("nms_bmn_mmaction2")
 CASES = sorted(ORIGINAL.facts["cases"])
@@ -226,6 +227,22 @@ def test_rounds_find_what_single_steps_find(method: Any, classes: int, cap: int,
     assert found is not None
     np.testing.assert_array_equal(found.rows, expected.rows)
     np.testing.assert_array_equal(found.scores, expected.scores)
+
+
+@pytest.mark.parametrize("method", ["gaussian", "linear", "zero", "widening"])
+@pytest.mark.parametrize("count", [7, 300, 1500])  # all pairs at once, and many that become few
+@pytest.mark.parametrize("cap", [5, 200, 2500])
+@pytest.mark.parametrize("reach", [3.0, 1000.0])
+@pytest.mark.parametrize("levels", [0, 40])
+def test_classes_apart_find_what_all_at_once_find(method: Any, count: int, cap: int, reach: float, levels: int) -> None:
+    given = many(count, 3, seed=cap, reach=reach, levels=levels)
+    for least in (0.01, 0.0):
+        rules = Suppression(method=method, iou=0.3, low=0.2, high=0.001, max_segments=cap, min_score=least)
+        some = given.take(slice(None if least else 600))  # without a least score all are picked one after the other
+        parts = some.segments, some.scores, some.labels
+        found, expected = pick_apart(*parts, rules), stepwise(*parts, rules)
+        np.testing.assert_array_equal(found.rows, expected.rows)
+        np.testing.assert_array_equal(found.scores, expected.scores)
 
 
 def test_rounds_of_ever_fewer_classes_find_what_single_steps_find() -> None:
