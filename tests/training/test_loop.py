@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import errno
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from vidact.models.recognition.attention_r3d import build
 from vidact.models.weights import read_spec
 from vidact.records import Sampling
 from vidact.training.classifier import Trainer
+from vidact.training.files import cut_log, held
 from vidact.training.loop import Recipe
 
 RECIPE = Recipe(rounds=4, lr=0.01, ema=0.9, seed=5)
@@ -186,6 +189,77 @@ def test_a_damaged_state_is_a_clear_error(tmp_path: Path, damage: bytes | str) -
         trainer(tmp_path).resume()
     assert "--init" not in caught.value.hint, "a localizer has no such option"
     assert str(tmp_path / "best.safetensors") in caught.value.hint
+
+
+def test_bytes_that_changed_in_a_state_are_seen(tmp_path: Path) -> None:
+    trainer(tmp_path, dataclasses.replace(RECIPE, rounds=1)).run()
+    state = tmp_path / "last.pt"
+    whole = bytearray(state.read_bytes())
+    weights = next(iter(torch.load(state, weights_only=True)["network"].values())).numpy().tobytes()
+    whole[whole.index(weights) + 8] ^= 1
+    state.write_bytes(whole)
+    with pytest.raises(RunError, match=r"last\.pt' is damaged: the checksum of archive/data/\d+ is wrong"):
+        trainer(tmp_path).resume()
+
+
+@pytest.mark.parametrize("name", ["recipe", "data", "network", "averaged", "optimizer", "state", "rng"])
+@pytest.mark.parametrize("value", [3, [1], {"step": "x"}, "x"])
+def test_a_state_with_something_else_in_it_is_refused(tmp_path: Path, name: str, value: object) -> None:
+    trainer(tmp_path, dataclasses.replace(RECIPE, rounds=1)).run()
+    saved = torch.load(tmp_path / "last.pt", weights_only=True)
+    torch.save({**saved, name: value}, tmp_path / "last.pt")
+    with pytest.raises(RunError):
+        trainer(tmp_path, dataclasses.replace(RECIPE, rounds=1)).resume()
+
+
+@pytest.mark.parametrize("more", [b"3", b"\0\0\n", b"\xff\xfe\n", b"2,\n", b"\n\n1,2,3,4,5,6,7,8,9,10,11,12\n"])
+def test_a_log_that_was_cut_short_or_written_over_is_mended(tmp_path: Path, more: bytes) -> None:
+    trainer(tmp_path, dataclasses.replace(RECIPE, rounds=1)).run()
+    log = tmp_path / "log.csv"
+    whole = log.read_bytes()
+    log.write_bytes(whole + more)
+    assert trainer(tmp_path, dataclasses.replace(RECIPE, rounds=1)).resume()
+    assert log.read_bytes() == whole
+
+
+def test_a_log_without_a_row_to_keep_goes_and_a_strangers_stays(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    for content, stays in ((b"round,step\n1,2\n", False), (b"name,age\nx,2\n", True)):
+        log.write_bytes(content)
+        cut_log(log, 0)
+        assert log.exists() == stays
+
+
+def test_a_full_disk_leaves_the_state_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = trainer(tmp_path)
+    one._keep(one._round())
+    before = (tmp_path / "last.pt").read_bytes()
+
+    def full(state: object, file: BinaryIO) -> None:
+        file.write(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(RunError, match=r"cannot write .*last\.pt.*: No space left"):
+        one._keep(one._round())
+    assert (tmp_path / "last.pt").read_bytes() == before and not list(tmp_path.glob(".*"))
+    monkeypatch.undo()
+    again = trainer(tmp_path)
+    assert again.resume() and again.state.round == 1
+
+
+def test_one_training_at_a_time_holds_a_folder_and_what_killed_ones_left_goes(tmp_path: Path) -> None:
+    left = [f".{name}.{'0af9' * 4}.tmp" for name in ("last.pt", "classes.txt")] + [".best.safetensors.123.tmp"]
+    foreign = [".last.pt.tmp", "last.pt.0af9.tmp", ".notes.0af9.tmp", ".last.pt.0af9.tmp~"]
+    for name in left + foreign:
+        (tmp_path / name).touch()
+    with held(str(tmp_path)):
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*foreign, ".lock"])
+        with pytest.raises(RunError, match="another run holds") as caught, held(str(tmp_path)):
+            pass
+        assert caught.value.busy
+    with held(str(tmp_path / "new")):
+        assert (tmp_path / "new").is_dir()
 
 
 def test_a_state_of_something_else_is_refused(tmp_path: Path) -> None:

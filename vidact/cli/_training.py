@@ -130,10 +130,13 @@ class Steps(Live):
 def begin(out: _output.Output, trainer: Loop[Any], labels: Sequence[str], *, resume: bool) -> None:
     """Take up the training that is there, where that is asked for, and write down the labels."""
     from vidact.store.atomic import make_folder, replacing
+    from vidact.training.files import cut_log
 
     if resume:
         trainer.resume()  # refuses another training's folder, so nothing is written before
         out.note(f"Going on after epoch {trainer.state.round}.")
+    else:
+        cut_log(trainer.output / "log.csv", 0)  # of a training that was stopped before its first checkpoint
     make_folder(str(trainer.output))
     with replacing(str(trainer.output / "classes.txt")) as file:
         file.write("".join(f"{label}\n" for label in labels).encode())
@@ -154,3 +157,6 @@ def run(out: _output.Output, trainer: Loop[Any], tell: Callable[[Round], None]) 
         if (trainer.output / "last.pt").exists():
             out.note(f"Stopped after epoch {trainer.state.round}; the same command with --resume goes on.")
         raise
+    except RunError as error:  # what is written was refused
+        again = "the same command with --resume goes on" if (trainer.output / "last.pt").exists() else "begin again"
+        raise RunError(error.message, hint=f"make room there, or make it writable; then {again}") from error

@@ -327,6 +327,7 @@ def _length(model: str, fit: str, levels: int, feature_set: FeatureSet, truth: T
 
 def _train(out: Output, plan: _Plan, job: training.Job) -> None:
     from vidact.evaluation.validation import mean_precision
+    from vidact.training.files import held
     from vidact.training.localizer import LocalizerTrainer, fresh
     from vidact.training.sequences import SequenceData
 
@@ -348,10 +349,6 @@ def _train(out: Output, plan: _Plan, job: training.Job) -> None:
     trainer = LocalizerTrainer(
         start, data, plan.recipe, job.output, losses=plan.losses, score=mean_precision, device=job.device
     )
-    for line in truth.notes:
-        out.note(line)
-    training.begin(out, trainer, truth.labels, resume=job.resume)
-    _announce(out, plan, start, job.device)
 
     def tell(row: Round) -> None:
         parts = ", ".join(f"{name.removeprefix('loss_')} {value:.3f}" for name, value in row.train.items())
@@ -360,7 +357,12 @@ def _train(out: Output, plan: _Plan, job: training.Job) -> None:
             f"mAP {row.val_score:.1%}; {row.speed:.1f} videos/s"
         )
 
-    best = training.run(out, trainer, tell)
+    for line in truth.notes:
+        out.note(line)
+    with held(str(job.output)):
+        training.begin(out, trainer, truth.labels, resume=job.resume)
+        _announce(out, plan, start, job.device)
+        best = training.run(out, trainer, tell)
     out.text(f"Best validation mAP: {trainer.state.best:.1%} ({best})")
     out.text(f"Next: vidact localize --checkpoint {shlex.quote(str(best))} PATH")
 

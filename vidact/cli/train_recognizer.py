@@ -179,6 +179,7 @@ def _train(
 ) -> None:
     from vidact.training.classifier import Trainer
     from vidact.training.data import Augmentation, VideoData
+    from vidact.training.files import held
 
     data = VideoData(
         examples,
@@ -190,12 +191,6 @@ def _train(
         output=job.output,
     )
     trainer = Trainer(start.network, start.spec, data, recipe, job.output, device=job.device, named=start.named)
-    for line in start.notes:
-        out.note(line)
-    training.begin(out, trainer, examples.labels, resume=job.resume)
-    _announce(out, examples, start, job.device)
-    if flip and (sided := [label for label in examples.labels if _sided(label)]):
-        out.note(f"Clips are mirrored, and the label {sided[0]!r} sounds as if that changed it: consider --no-flip.")
 
     def tell(row: Round) -> None:
         lost = f", {counted(len(data.failures), 'video')} unreadable" if data.failures else ""
@@ -204,7 +199,16 @@ def _train(
             f"validation {row.val_loss:.3f}, {row.val_score:.1%}; {row.speed:.1f} clips/s{lost}"
         )
 
-    best = training.run(out, trainer, tell)
+    for line in start.notes:
+        out.note(line)
+    with held(str(job.output)):
+        training.begin(out, trainer, examples.labels, resume=job.resume)
+        _announce(out, examples, start, job.device)
+        if flip and (sided := [label for label in examples.labels if _sided(label)]):
+            out.note(
+                f"Clips are mirrored, and the label {sided[0]!r} sounds as if that changed it: consider --no-flip."
+            )
+        best = training.run(out, trainer, tell)
     if data.failures:
         out.note(f"{counted(len(data.failures), 'video')} could not be read: {job.output / 'unreadable.csv'} says why.")
     out.text(f"Best validation top-1: {trainer.state.best:.1%} ({best})")

@@ -24,10 +24,10 @@ import torch
 from torch import Tensor, nn
 
 from vidact.errors import ModelError, RunError, UsageError
-from vidact.models.weights import State, spec_to_json, write_checkpoint
+from vidact.models.weights import State, spec_to_json
 from vidact.records import LocalizerSpec, Spec
 from vidact.store.atomic import make_folder
-from vidact.training.files import STATE_FORMAT, append_row, cut_log, read_state, write_state
+from vidact.training.files import STATE_FORMAT, append_row, cut_log, read_state, write_best, write_state
 from vidact.training.peers import Peers
 
 Batch = TypeVar("Batch")
@@ -131,6 +131,16 @@ class _State:
     sums: dict[str, float] = field(default_factory=dict)
     seen: int = 0
 
+    @classmethod
+    def of(cls, saved: Mapping[str, Any]) -> _State:
+        """What ``dataclasses.asdict`` gave. TypeError for what cannot be."""
+        state = cls(**saved)
+        for name, usual in dataclasses.asdict(cls()).items():
+            value = getattr(state, name)
+            if not isinstance(value, (int, float) if isinstance(usual, float) else type(usual)):
+                raise TypeError(f"its {name} is {value!r:.80}")
+        return state
+
 
 class Loop(ABC, Generic[Batch]):
     """Trains one network into one folder.
@@ -195,6 +205,17 @@ class Loop(ABC, Generic[Batch]):
         if not path.exists():
             return False
         saved = read_state(path)
+        try:
+            self._take_up(path, saved)
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise RunError(
+                f"{str(path)!r} is not a state this version can go on from: {error!r:.200}",
+                hint="begin anew with another --output",
+            ) from error
+        cut_log(self.output / "log.csv", self.state.round)
+        return True
+
+    def _take_up(self, path: Path, saved: Mapping[str, Any]) -> None:
         before = {**saved["recipe"], **json.loads(saved.get("data", "{}"))}
         fixed = {**_settings(self.recipe), **self._described()}
         changed = sorted(name for name, value in before.items() if fixed.get(name) != value)
@@ -216,14 +237,15 @@ class Loop(ABC, Generic[Batch]):
                 f"{str(path)!r} holds another network than the one asked for: {str(error).splitlines()[0]}",
                 hint="repeat --model and --labels of that training, or choose another --output",
             ) from error
-        self.averaged = {name: value.to(self.device) for name, value in saved["averaged"].items()}
-        self.state = _State(**saved["state"])
+        averaged = {name: value.to(self.device) for name, value in saved["averaged"].items()}
+        if {name: value.shape for name, value in averaged.items()} != {n: v.shape for n, v in self.averaged.items()}:
+            raise ValueError("its averaged weights are those of another network")
+        self.averaged = averaged
+        self.state = _State.of(saved["state"])
         torch.set_rng_state(saved["rng"])
         if "device_rng" in saved:
             torch.cuda.set_rng_state(saved["device_rng"], self.device)
         self.go_on_from(saved.get("kept", {}))
-        cut_log(self.output / "log.csv", self.state.round)
-        return True
 
     def run(self, on_round: Callable[[Round], None] = lambda row: None) -> Path:
         """Train to the end of the recipe; returns the path of the best checkpoint."""
@@ -350,7 +372,7 @@ class Loop(ABC, Generic[Batch]):
         # Equal scores happen often on small validation sets; the lower loss then decides.
         if (row.val_score, -row.val_loss) > (state.best, -state.best_loss):
             state.best, state.best_loss = row.val_score, row.val_loss
-            write_checkpoint(self.output / "best.safetensors", self.named(self.averaged), self._spec)
+            write_best(self.output / "best.safetensors", self.named(self.averaged), self._spec)
         self._save()
 
     def _log(self, row: Round) -> None:
