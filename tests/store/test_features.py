@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from vidact.errors import RunError, UsageError
+from vidact.errors import RunError, UsageError, VideoError
 from vidact.records import Contract, Video, VideoFacts
-from vidact.store import feature_files
+from vidact.store import feature_files, matrices
 from vidact.store.features import FeatureCache, Features, check_writable, differences, digest, read_entry, refuse
 
 CONTRACT = Contract(25.0, 16, 4, 8.0, 3, "net.k400", "sha256:aa", crop="centre 224")
@@ -68,6 +68,48 @@ def test_an_entry_that_was_cut_short_is_an_error_and_never_features(tmp_path: Pa
         assert cache.find(one) is None  # a miss: it is made anew
     cache.write(one, made())
     assert cache.find(one) is not None
+
+
+def test_bytes_that_changed_in_an_entry_are_seen_where_it_matters(tmp_path: Path) -> None:
+    cache, one = FeatureCache(str(tmp_path / "cache"), CONTRACT), video(tmp_path)
+    path = Path(cache.write(one, made()))
+    whole = path.read_bytes()
+    facts = whole.index(b"duration")
+    for place in (facts + 12, len(whole) - made().array.nbytes - 3, len(whole) - 2):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert cache.find(one) is None
+        folder = feature_files.FeatureFolder(str(tmp_path), CONTRACT, {"a": path})
+        with pytest.raises(UsageError, match="its checksum is wrong"):
+            folder.read("a")
+    path.write_bytes(whole)
+    assert cache.find(one) is not None and folder.read("a").facts == FACTS
+    older = whole.replace(b'"vidact-crc32"', b'"another-key1"')
+    path.write_bytes(older[:-2] + b"xx")
+    assert cache.find(one) is not None, "entries of older versions have no checksum"
+
+
+def test_what_lies_in_the_place_of_an_entry_is_a_miss_and_never_waited_for(tmp_path: Path) -> None:
+    cache, one = FeatureCache(str(tmp_path / "cache"), CONTRACT), video(tmp_path)
+    path = Path(cache.write(one, made()))
+    deep = b"[" * 100_000
+    for make in (
+        lambda: os.mkfifo(path),
+        lambda: path.symlink_to("/dev/zero"),
+        lambda: path.symlink_to(path.name),
+        lambda: path.symlink_to("nowhere"),
+        lambda: path.write_bytes(len(deep).to_bytes(8, "little") + deep),
+    ):
+        path.unlink()
+        make()
+        assert cache.find(one) is None
+        with pytest.raises(UsageError):
+            cache.read(one)
+        assert cache.write(one, made()) == str(path) and cache.find(one) is not None
+    path.unlink()
+    path.mkdir()
+    assert cache.find(one) is None
+    with pytest.raises(VideoError, match="is a folder"):
+        cache.write(one, made())
 
 
 def test_a_cache_that_cannot_be_written_says_so_and_names_its_option(tmp_path: Path) -> None:
@@ -163,6 +205,80 @@ def test_tensors_as_networks_leave_them(tmp_path: Path) -> None:
         np.testing.assert_array_equal(opened.read(name).array, tensor.numpy())
 
 
+@pytest.mark.parametrize("kind", ["<f2", "<f4", ">f4", "<f8", "<i4", ">i2", "u1"])
+def test_arrays_that_torch_saved_and_whole_numbers(tmp_path: Path, kind: str) -> None:
+    import torch
+
+    folder, array = folder_of(tmp_path), np.arange(6).reshape(3, 2).astype(kind)
+    torch.save(array, folder / "a.pt")
+    torch.save({"features": np.asfortranarray(array)}, folder / "b.pt")
+    np.save(folder / "c.npy", array)
+    torch.save(array, folder / "d.pt", _use_new_zipfile_serialization=False)
+    opened = feature_files.open_features(str(folder))
+    for name in "abcd":
+        found = opened.read(name).array
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, np.arange(6).reshape(3, 2))
+
+
+class Evil:
+    def __reduce__(self) -> object:
+        return os.mkdir, ("evil",)
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        Evil(),
+        {"features": Evil()},
+        np.array([[Evil()]], object),
+        np.array([["text"]]),
+        np.zeros((2, 2), [("a", "f4"), ("b", "f4")]),
+        np.zeros((2, 2), "M8[s]"),
+        np.float32(3),
+        np.dtype("f4"),
+        np.zeros((2, 2), complex),
+        np.zeros((2, 2), bool),
+    ],
+)
+def test_nothing_but_numbers_is_made_of_what_torch_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, found: object
+) -> None:
+    import torch
+
+    monkeypatch.chdir(tmp_path)
+    folder = folder_of(tmp_path)
+    torch.save(found, folder / "a.pt")
+    with pytest.raises(UsageError, match="cannot read the features"):
+        feature_files.open_features(str(folder)).read("a")
+    assert not os.path.exists("evil")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_file_that_would_fill_the_memory_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(matrices, "_UNPACKED", 1 << 20)
+    folder = folder_of(tmp_path)
+    np.savez_compressed(folder / "a.npz", features=np.zeros((1000, 1000), np.float32))
+    torch.save(torch.zeros(1, 1).expand(1000, 1000), folder / "b.pt")
+    np.save(folder / "c.npy", np.zeros((1000, 1000), np.float32))
+    opened = feature_files.open_features(str(folder))
+    for name in "ab":
+        with pytest.raises(UsageError, match=r"it unpacks to 4 MB, \d+ times its size"):
+            opened.read(name)
+    assert opened.read("c").array.shape == (1000, 1000)
+
+
+def test_names_that_are_not_utf8_are_called_like_their_videos(tmp_path: Path) -> None:
+    folder = folder_of(tmp_path)
+    with open(os.fsencode(folder) + b"/bad\xff.npy", "wb") as file:
+        np.save(file, made().array)
+    opened = feature_files.open_features(str(folder))
+    assert opened.names() == [r"bad\xff"] and opened.find(r"bad\xff.mp4") == r"bad\xff"
+    assert opened.read(r"bad\xff").array.shape == made().array.shape
+
+
 @pytest.mark.parametrize("suffix", [".npy", ".npz", ".pt"])
 @pytest.mark.parametrize("content", [b"", b"hello", b"\x00\x05\x16\x07Mac OS X", b"[1, 2]"])
 def test_what_is_no_file_of_features_is_not_taken_for_a_pickle(tmp_path: Path, suffix: str, content: bytes) -> None:
@@ -214,9 +330,10 @@ def test_one_stem_twice_is_an_error(tmp_path: Path) -> None:
     [
         (np.zeros((3, 22), np.float32), "transposed"),
         (np.zeros((22, 5), np.float32), "expected 3 a row"),
-        (np.zeros(22, np.float32), "expected float"),
-        (np.zeros((0, 3), np.float32), "expected float"),
-        (np.zeros((22, 3), np.int64), "expected float"),
+        (np.zeros(22, np.float32), "expected numbers"),
+        (np.zeros((0, 3), np.float32), "expected numbers"),
+        (np.zeros((22, 3), bool), "expected numbers"),
+        (np.zeros((22, 3), np.complex64), "expected numbers"),
     ],
 )
 def test_matrices_that_cannot_be(tmp_path: Path, array: np.ndarray, message: str) -> None:
@@ -282,6 +399,16 @@ def exported(tmp_path: Path, names: list[str]) -> feature_files.FeatureFolder:
     for number, name in enumerate(names):
         paths[name] = Path(cache.write(video(tmp_path, f"{number}.mp4"), made(seed=number)))
     return feature_files.FeatureFolder("x", CONTRACT, paths)
+
+
+def test_one_damaged_entry_costs_no_other_its_file(tmp_path: Path) -> None:
+    cache = FeatureCache(str(tmp_path / "cache"), CONTRACT)
+    paths = {name: Path(cache.write(video(tmp_path, name), made())) for name in ("a.mp4", "b.mp4", "c.mp4")}
+    paths["b.mp4"].write_bytes(paths["b.mp4"].read_bytes()[:-1] + b"x")
+    source, out = feature_files.FeatureFolder(str(tmp_path), CONTRACT, paths), str(tmp_path / "export")
+    with pytest.raises(RunError, match=r"the features of 1 of 3 videos were not exported; the first: .*checksum"):
+        feature_files.export(source, out, "npy")
+    assert feature_files.open_features(out).names() == ["a", "c"]
 
 
 def test_every_video_has_its_own_exported_file_inside_the_folder(tmp_path: Path) -> None:

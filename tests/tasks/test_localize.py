@@ -25,7 +25,7 @@ from vidact.models.localization.tcn import TCN
 from vidact.models.weights import bundled, write_checkpoint
 from vidact.records import Contract, LocalizerSpec, Outcome
 from vidact.store.feature_files import export, open_features
-from vidact.store.features import STALE
+from vidact.store.features import STALE, FeatureCache
 from vidact.store.reader import Reader
 
 ENTRY = zoo.ENTRIES[zoo.DEFAULT]
@@ -272,6 +272,46 @@ def test_what_a_killed_run_left_half_written_goes_and_what_a_living_one_writes_s
     assert (shelf / names[1]).exists(), "a run that writes no features leaves the cache alone"
     localized(videos / "a.mp4", checkpoint=checkpoint, cache=str(cache), save_features=True)
     assert sorted(os.listdir(shelf)) == sorted({*names} - {names[1]})
+
+
+def test_what_could_not_be_decoded_is_told_again_when_features_come_from_the_cache(tmp_path: Path) -> None:
+    path = make(tmp_path / "a.mp4", frames=240)
+    whole = bytearray(path.read_bytes())
+    half = len(whole) // 2
+    whole[half : half + len(whole) // 4] = bytes(len(whole) // 4)
+    path.write_bytes(whole)
+    options = {"checkpoint": localizer(tmp_path / "x.safetensors"), "save_features": True}
+    first, again = (localized(path, **options)["a.mp4"] for _ in range(2))
+    assert (first.row["decoder"], again.row["decoder"]) == ("pyav", None)
+    for name in ("status", "error", "error_message"):
+        assert again.row[name] == first.row[name] != "ok", name
+    same(first, again)
+
+
+@pytest.mark.parametrize("command", ["localize", "features"])
+def test_a_cache_that_goes_away_meanwhile_is_no_failure_for_good(
+    videos: Path, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    options: dict[str, Any] = {"checkpoint": localizer(tmp_path / "x.safetensors")}
+    extract(videos, tmp_path / "out", **options)
+    monkeypatch.setattr(FeatureCache, "read", gone(FeatureCache.read))
+    if command == "localize":
+        rows = [outcome.row for outcome in localized(videos, **options).values()]
+    else:
+        extract(videos, tmp_path / "again", **options)
+        rows = Reader(str(tmp_path / "again")).videos().to_pylist()
+    assert {row["error"] for row in rows if row["video"] != "broken.mp4"} == {"StillChanging"}
+
+
+def gone(read: Any) -> Any:
+    """As ``read``, but whatever was opened is there no longer when it is to be finished."""
+
+    def changed(self: FeatureCache, video: Any, *, check: bool = False) -> Any:
+        if not check:
+            raise UsageError("there is no such file")
+        return read(self, video, check=True)
+
+    return changed
 
 
 def test_a_cache_that_cannot_be_written_ends_the_run(videos: Path, tmp_path: Path) -> None:

@@ -71,6 +71,9 @@ class Entry:
         clips, status = 0, "failed"
         if failure is None and not rows:  # its rows were there already
             status = "ok"
+            missing, of = getattr(self.outline, "missing", (0, 0))
+            if missing:
+                status, failure = "partial", self._damage(missing, of)
         elif failure is None and self.present is not None:
             clips = int(self.present.reshape(rows, -1).all(axis=1).sum())
             status = "ok"

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import pickle
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -22,6 +21,7 @@ import numpy as np
 
 from vidact.errors import RunError, UsageError
 from vidact.records import Contract
+from vidact.store import matrices
 from vidact.store.atomic import make_folder, remove, replacing, write_json
 from vidact.store.features import Features, read_entry, shown
 from vidact.store.manifest import load_run
@@ -31,7 +31,6 @@ MANIFEST = "manifest.json"
 SUFFIXES = (".npy", ".npz", ".pt")
 Format = Literal["npy", "npz", "pt"]
 _EXAMPLE = '{"fps": 30, "window": 16, "stride": 4, "offset": 8, "layout": "TC"}'
-_NAMES = ("features", "feats", "feat", "arr_0")
 
 
 @dataclass(frozen=True)
@@ -60,18 +59,27 @@ class FeatureFolder:
         """Sorted out once, since every video of a large archive may have to be looked up so."""
         return Names(self.paths, "name features by the whole path of their video")
 
-    def read(self, name: str) -> Features:
-        """The features of one video. UsageError when the file is damaged, holds no matrix, or NaN."""
+    @cached_property
+    def _checked(self) -> set[Path]:
+        """Entries that were read once."""
+        return set()
+
+    def read(self, name: str, *, check: bool = True) -> Features:
+        """The features of one video. UsageError when the file is damaged, holds no matrix, or NaN.
+
+        ``check``: whether the checksum of an entry of the cache is compared when it is read for the first time.
+        """
         path = self.paths[name]
         if path.suffix == ".safetensors":
-            features, contract = read_entry(path)
+            features, contract = read_entry(path, check=check and path not in self._checked)
+            self._checked.add(path)
             if contract != self.contract:
                 raise UsageError(
                     f"{str(path)!r} holds features of another contract: {shown(contract)}",
                     hint="extract them again with `vidact features`",
                 )
             return features
-        array = _matrix(path)
+        array = matrices.read(path)
         with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is refused as such
             array = np.ascontiguousarray(array.T if self.turned else array, np.float32)
         if self.contract.dimension and array.shape[1] != self.contract.dimension:
@@ -108,7 +116,8 @@ def open_features(folder: str) -> FeatureFolder:
     for path in sorted(top.rglob("[!.]*")):  # what begins with a point is not the user's
         if path.suffix not in SUFFIXES or not path.is_file():
             continue
-        name = path.relative_to(top).with_suffix("").as_posix()
+        # As videos are named: bytes that are not UTF-8 are written out.
+        name = os.fsencode(path.relative_to(top).with_suffix("").as_posix()).decode("utf-8", "backslashreplace")
         if (other := paths.setdefault(name, path)) != path:
             raise UsageError(
                 f"{folder!r} holds features of {name!r} twice, in {other.name} and {path.name}", hint="keep one of them"
@@ -191,52 +200,6 @@ def _can_be(name: str, value: Any) -> bool:
     return value > 0 if name in ("fps", "stride") else value >= 0
 
 
-def _matrix(path: Path) -> np.ndarray[Any, Any]:
-    """The one matrix in a file."""
-    try:
-        with open(path, "rb") as file:
-            found = _loaded(path, file)
-            if isinstance(found, Mapping):
-                names = [name for name in _NAMES if name in found] or (list(found) if len(found) == 1 else [])
-                if not names:
-                    raise ValueError(f"it holds {sorted(map(str, found))[:8]}, and none is called {_NAMES[0]}")
-                found = found[names[0]]
-        if hasattr(found, "detach"):
-            found = found.detach()
-            found = (found.float() if found.is_floating_point() else found).numpy()  # numpy knows no bfloat16
-        if not isinstance(found, np.ndarray):
-            raise ValueError(f"it holds a {type(found).__name__}, not a matrix")
-        matrix: np.ndarray[Any, Any] = found
-    except pickle.UnpicklingError as error:
-        raise UsageError(
-            f"cannot read the features {str(path)!r}: it holds something else than tensors",
-            hint="write the tensor alone, torch.save(features, FILE), or .npy",
-        ) from error
-    except Exception as error:  # three libraries, each with errors of its own
-        told = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UsageError(f"cannot read the features {str(path)!r}: {told}", hint="extract them again") from error
-    if matrix.ndim == 3 and matrix.shape[0] == 1:
-        matrix = matrix[0]
-    if matrix.ndim != 2 or not matrix.size or matrix.dtype.kind != "f":
-        raise UsageError(
-            f"{str(path)!r} holds {matrix.dtype} of shape {matrix.shape}, expected float (rows, dimension)",
-            hint="extract it again",
-        )
-    return matrix
-
-
-def _loaded(path: Path, file: Any) -> Any:
-    """An array, a tensor, or several by name; nothing in a file is run. (numpy.load guesses the format, and takes what
-    is none for a pickle.)"""
-    if path.suffix == ".npz":
-        return np.lib.npyio.NpzFile(file, allow_pickle=False)
-    if path.suffix == ".npy":
-        return np.lib.format.read_array(file, allow_pickle=False)
-    import torch
-
-    return torch.load(file, map_location="cpu", weights_only=True)
-
-
 def _positive(facts: Mapping[str, Any], name: str) -> float | None:
     value = facts.get(name)
     good = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
@@ -247,23 +210,22 @@ def export(source: FeatureFolder, folder: str, form: Format, *, turned: bool = F
     """Write every video's features to ``folder`` as ``form`` with a manifest; how many were written.
 
     Files that are there and not older than their source stay, unless they are of another contract or layout.
-    ``turned``: (C, T). RunError when the disk refuses.
+    ``turned``: (C, T). RunError when the disk refuses, or for features that are damaged, after all others are written.
     """
     make_folder(folder)
     about = {**asdict(source.contract), "layout": "CT" if turned else "TC"}
     same = _same_as_before(Path(folder), about)
     if not same:
         remove(os.path.join(folder, MANIFEST))  # until it is written anew, nobody can misread what lies here
-    videos, written = {}, 0
+    videos, written, damaged = {}, 0, []
     for name, target in _targets(source.names()).items():
-        features = source.read(name)
+        fresh = _fresh(source.paths[name], os.path.join(folder, target)) if same else dict.fromkeys(SUFFIXES, False)
+        try:
+            features = source.read(name, check=not fresh["." + form])
+        except UsageError as error:
+            damaged.append(error.message)
+            continue
         videos[target] = {"duration": features.duration, "fps": features.fps}
-        made = source.paths[name].stat().st_mtime
-        fresh = {
-            suffix: same and os.path.exists(path) and os.path.getmtime(path) >= made
-            for suffix in SUFFIXES
-            for path in [os.path.join(folder, target + suffix)]
-        }
         for suffix in (suffix for suffix, good in fresh.items() if not good):
             if os.path.exists(os.path.join(folder, target + suffix)):
                 remove(os.path.join(folder, target + suffix))
@@ -275,7 +237,23 @@ def export(source: FeatureFolder, folder: str, form: Format, *, turned: bool = F
             _save(file, features.array.T if turned else features.array, form)
         written += 1
     write_json(os.path.join(folder, MANIFEST), {**about, "videos": videos})
+    if damaged:
+        raise RunError(
+            f"the features of {len(damaged)} of {len(source.paths)} videos were not exported; the first: {damaged[0]}",
+            hint="delete that file, then run the same command again: what is gone is extracted anew",
+        )
     return written
+
+
+def _fresh(source: Path, target: str) -> dict[str, bool]:
+    """Which of the files ``target`` is there with each suffix, not older than its source."""
+    found = {}
+    for suffix in SUFFIXES:
+        try:
+            found[suffix] = os.path.getmtime(target + suffix) >= os.path.getmtime(source)
+        except OSError:
+            found[suffix] = False
+    return found
 
 
 def _same_as_before(top: Path, about: Mapping[str, Any]) -> bool:

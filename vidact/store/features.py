@@ -1,9 +1,9 @@
 """Features on disk: what they are (their contract), and the cache, one file per video and contract.
 
 A cache entry is one safetensors file, written once and atomically, mapped into memory when read: ``features`` float32
-(T, C), ``centres`` float64 (T,) seconds, and in its metadata the contract and which file they were made from. An entry
-of another contract, of a file that has changed since, or damaged, is a miss. Knows nothing of models or of how rows are
-made.
+(T, C), ``centres`` float64 (T,) seconds, and in its metadata the contract, which file they were made from, and a
+checksum. An entry of another contract, of a file that has changed since, or damaged, is a miss. Knows nothing of models
+or of how rows are made.
 """
 
 from __future__ import annotations
@@ -14,14 +14,15 @@ import os
 import re
 import shlex
 import struct
+import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from vidact.errors import RunError, UsageError
+from vidact.errors import RunError, UsageError, VideoError
 from vidact.records import Contract, Video, VideoFacts
 from vidact.store.atomic import make_folder, remove_stale, replacing
 
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SUFFIX = ".safetensors"
-_KEY = "vidact-features"
+_KEY, _SUM = "vidact-features", "vidact-crc32"
 _HEADER_LIMIT = 1 << 20
 _CONTRACT, _SHELF = re.compile(r"[0-9a-f]{16}"), re.compile(r"[0-9a-f]{2}")
 _TEMPORARY = re.compile(r"\.[0-9a-f]{40}\.[0-9a-f]{16}\.tmp")
@@ -131,26 +132,29 @@ class FeatureCache:
 
     def has(self, video: Video) -> bool:
         """Whether there is an entry. A size or time that is not known never has one."""
-        return video.size is not None and os.path.exists(self.path(video))
+        return video.size is not None and os.path.isfile(self.path(video))
 
     def find(self, video: Video) -> Features | None:
         """The entry of ``video``; None when there is none, or it is damaged: then it is made anew."""
         try:
-            return self.read(video) if self.has(video) else None
+            return self.read(video, check=True) if self.has(video) else None
         except UsageError:
             return None
 
-    def read(self, video: Video) -> Features:
-        """The entry of ``video``. UsageError when it is damaged or of another contract."""
+    def read(self, video: Video, *, check: bool = False) -> Features:
+        """The entry of ``video``. UsageError when it is damaged or of another contract; ``check`` as ``read_entry``."""
         path = self.path(video)
-        features, contract = read_entry(path)
+        features, contract = read_entry(path, check=check)
         if contract != self.contract:
             raise UsageError(f"{path!r} holds features of another contract: {shown(contract)}", hint=f"delete {path!r}")
         return features
 
     def write(self, video: Video, features: Features) -> str:
-        """Write the entry of ``video``, whole or not at all; its path. RunError when the disk refuses."""
+        """Write the entry of ``video``, whole or not at all; its path. RunError when the disk refuses, VideoError
+        where a folder is in its place."""
         path = self.path(video)
+        if os.path.isdir(path):
+            raise VideoError("Unwritable", f"its features cannot be kept: {path!r} is a folder", stage="finish")
         try:
             make_folder(os.path.dirname(path))
             write_entry(path, features, self.contract, video)
@@ -188,15 +192,17 @@ def write_entry(path: str, features: Features, contract: Contract, video: Video)
     """Replace ``path`` by an entry, atomically; ``array`` may be larger than memory. RunError when the disk refuses."""
     array, centres = features.array, np.asarray(features.centres, np.float64)
     sizes = {"features": array.shape[0] * array.shape[1] * 4, "centres": centres.nbytes}
-    facts = {
-        "video": video.video,
-        "path": os.fsencode(video.path).hex(),
-        "size": video.size,
-        "mtime_ns": video.mtime_ns,
-        "missing": features.missing,
-        "contract": asdict(contract),
-        "facts": asdict(features.facts) if features.facts else None,
-    }
+    facts = json.dumps(
+        {
+            "video": video.video,
+            "path": os.fsencode(video.path).hex(),
+            "size": video.size,
+            "mtime_ns": video.mtime_ns,
+            "missing": features.missing,
+            "contract": asdict(contract),
+            "facts": asdict(features.facts) if features.facts else None,
+        }
+    )
     header = {
         "centres": {"dtype": "F64", "shape": list(centres.shape), "data_offsets": [0, sizes["centres"]]},
         "features": {
@@ -204,26 +210,43 @@ def write_entry(path: str, features: Features, contract: Contract, video: Video)
             "shape": list(array.shape),
             "data_offsets": [sizes["centres"], sum(sizes.values())],
         },
-        "__metadata__": {_KEY: json.dumps(facts)},
     }
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
+
+    def head(checksum: int) -> bytes:
+        text = json.dumps({**header, "__metadata__": {_KEY: facts, _SUM: f"{checksum:08x}"}}).encode()
+        text += b" " * (-len(text) % 8)
+        return struct.pack("<Q", len(text)) + text
+
     with replacing(path) as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        file.write(np.ascontiguousarray(centres, "<f8").tobytes())
+        file.write(head(0))
+        block = np.ascontiguousarray(centres, "<f8").tobytes()
+        checksum = zlib.crc32(block, zlib.crc32(facts.encode()))
+        file.write(block)
         for first in range(0, len(array), _ROWS):
-            file.write(np.ascontiguousarray(array[first : first + _ROWS], "<f4").tobytes())
+            block = np.ascontiguousarray(array[first : first + _ROWS], "<f4").tobytes()
+            checksum = zlib.crc32(block, checksum)
+            file.write(block)
+        file.seek(0)
+        file.write(head(checksum))
 
 
-def read_entry(path: str | os.PathLike[str]) -> tuple[Features, Contract]:
-    """An entry, its features mapped into memory, and its contract. UsageError when the file is no whole entry."""
+def read_entry(path: str | os.PathLike[str], *, check: bool = False) -> tuple[Features, Contract]:
+    """An entry, its features mapped into memory, and its contract. UsageError when the file is no whole entry.
+
+    ``check`` reads all of it and compares the checksum, which older entries have not.
+    """
     name = os.fspath(path)
     try:
+        if os.path.exists(name) and not os.path.isfile(name):
+            raise ValueError("it is no file")  # opening a pipe would wait for ever
         with open(path, "rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > _HEADER_LIMIT:
                 raise ValueError(f"its header claims {length} bytes")
             header = json.loads(file.read(length))
+            told = header["__metadata__"].get(_SUM)
+            if check and told is not None and told != _checksum(file, header["__metadata__"][_KEY]):
+                raise ValueError("its checksum is wrong")
         facts = json.loads(header["__metadata__"][_KEY])
         arrays = {key: _mapped(name, 8 + length, header[key]) for key in ("features", "centres")}
         video = VideoFacts(**facts["facts"]) if facts["facts"] else None
@@ -232,12 +255,19 @@ def read_entry(path: str | os.PathLike[str]) -> tuple[Features, Contract]:
         raise UsageError(
             f"cannot read the features {name!r}: {error.strerror or error}", hint="extract them"
         ) from error
-    except (ValueError, KeyError, TypeError, struct.error) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, struct.error) as error:
         raise UsageError(
             f"{name!r} is no whole file of features: {error!r}", hint="delete it and extract again"
         ) from error
     duration, fps = (video.duration, video.fps) if video else (None, None)
     return Features(arrays["features"], arrays["centres"], duration, fps, facts["missing"], video), contract
+
+
+def _checksum(file: BinaryIO, facts: str) -> str:
+    checksum = zlib.crc32(facts.encode())
+    while block := file.read(1 << 20):
+        checksum = zlib.crc32(block, checksum)
+    return f"{checksum:08x}"
 
 
 def _mapped(path: str, base: int, entry: Mapping[str, Any]) -> NDArray[Any]:

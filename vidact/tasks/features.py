@@ -34,6 +34,7 @@ class Outline:
     """An open video without its frames. ``rows`` is 0 where the features exist: ``source`` then says where.
 
     ``source`` is ``cache``, or the name of the video in a folder of features; ``centres`` (rows,) are seconds.
+    ``missing`` says how many of how many rows of features in the cache could not be decoded.
     """
 
     video: Video
@@ -41,6 +42,7 @@ class Outline:
     rows: int
     centres: NDArray[np.float64] | None
     source: str | None = None
+    missing: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +120,8 @@ class ExtractFeatures:
         from vidact.video.transform import plan
         from vidact.video.windows import windows
 
-        if (kept := self.cache.find(video)) is not None:
-            return Opened(Outline(video, kept.facts, 0, None, "cache"), ())
+        if (found := self.cache.find(video)) is not None:
+            return Opened(Outline(video, found.facts, 0, None, "cache", (found.missing, len(found.array))), ())
         index = read_index(video.path)
         grid, centres = windows(index, self.contract, self.frames)
         grid = self.pictures.follow(index, grid, ahead=0.0)
@@ -163,7 +165,7 @@ class ExtractFeatures:
     def finish(self, outline: Outline, scores: Any, present: Any, model: Any = None) -> Columns:
         """Features (rows, 1, D) of the rows that are ``present`` (rows,) → a cache entry, and the row that names it."""
         if outline.source is not None:
-            found, path = self.cache.read(outline.video), self.cache.path(outline.video)
+            found, path = kept(self.cache, outline.video), self.cache.path(outline.video)
         else:
             found = assembled(outline, scores, present)
             path = self.cache.write(outline.video, found)
@@ -174,6 +176,16 @@ class ExtractFeatures:
             "missing": [found.missing],
             "file": [path],
         }
+
+
+def kept(cache: FeatureCache, video: Video) -> Features:
+    """Features that were in the cache when the video was opened. VideoError (``StillChanging``: the next run makes
+    them) when they are there no longer."""
+    try:
+        return cache.read(video)
+    except UsageError as error:
+        told = f"the cache was changed meanwhile: {error.message}"
+        raise VideoError("StillChanging", told, stage="finish") from error
 
 
 def assembled(outline: Outline, scores: NDArray[np.float32], present: NDArray[np.bool_]) -> Features:

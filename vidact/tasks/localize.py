@@ -16,7 +16,7 @@ from vidact.errors import UsageError, VideoError
 from vidact.records import Chunk, Columns, Contract, RunSettings, Segments, Video
 from vidact.store.feature_files import FeatureFolder, open_features
 from vidact.store.features import FeatureCache, Features, refuse
-from vidact.tasks.features import ExtractFeatures, Opened, Outline, assembled
+from vidact.tasks.features import ExtractFeatures, Opened, Outline, assembled, kept
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,8 +75,8 @@ class Localize:
         name = self._name(video)
         if name is not None:
             return Opened(Outline(video, None, 0, None, _FOLDER + name), ())
-        if (kept := self.cache.find(video)) is not None:
-            return Opened(Outline(video, kept.facts, 0, None, "cache"), ())
+        if (found := self.cache.find(video)) is not None:
+            return Opened(Outline(video, found.facts, 0, None, "cache", (found.missing, len(found.array))), ())
         if self.extract is None:
             raise VideoError("NoFeatures", f"there are no features of it in {self.settings.features!r}", stage="find")
         return self.extract.open(video)
@@ -143,7 +143,7 @@ class Localize:
             return assembled(outline, scores, present)
         try:
             if outline.source == "cache":
-                return self.cache.read(outline.video)
+                return kept(self.cache, outline.video)
             assert self.folder is not None
             return self.folder.read(outline.source.removeprefix(_FOLDER))
         except UsageError as error:
