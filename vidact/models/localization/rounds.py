@@ -38,9 +38,10 @@ def best_picks(segments: Floats, scores: Floats, lines: Integers, rules: Suppres
     first.
     """
     counts = np.bincount(lines)
-    few = np.count_nonzero(counts) <= _APART
+    groups = np.count_nonzero(counts)
+    few = groups <= _APART
     found: Found | None = None
-    if few and (counts.max() <= FEW or _crowded(segments, scores, lines == counts.argmax())):
+    if few and (counts.max() <= FEW or (groups == 1 and _crowded(segments, scores))):
         found = pick_apart(segments, scores, lines, rules)
         return found.rows, found.scores
     share = max(4 * rules.max_segments, _AT_ONCE)
@@ -60,9 +61,8 @@ def best_picks(segments: Floats, scores: Floats, lines: Integers, rules: Suppres
     return found.rows, found.scores
 
 
-def _crowded(segments: Floats, scores: Floats, group: Bools) -> bool:
+def _crowded(segments: Floats, scores: Floats) -> bool:
     """Whether the best of a group overlaps most of it."""
-    segments, scores = segments[group], scores[group]
     (starts, ends), best = segments.T, scores.argmax()
     return bool(np.count_nonzero((starts < ends[best]) & (ends > starts[best])) > _CROWDED * len(starts))
 
@@ -286,20 +286,20 @@ class _Lines:
         groups, width = self.left.shape
         count, self.ahead = self.ahead, _STEPS[1]
         line, times = np.arange(groups) * width, self.times.reshape(3, -1)
-        picked, values = np.empty((count, groups), np.int64), np.empty((count, groups), np.float32)
+        picked = np.empty((count, groups), np.int64)
         history = self.board(1, (count + 1, groups, width))
         history[0], now = self.left, history[0]
         weights, spare = self.scratch((groups, width))
         winner, flat = self.space[2:, : self.left.size].reshape(3, groups, width), weights.reshape(-1)
-        for best, value, after in zip(picked, values, history[1:], strict=True):
+        for best, after in zip(picked, history[1:], strict=True):
             now.argmax(1, best)
             best += line
-            now.take(best, None, value, "clip")
             np.copyto(winner, times.take(best, axis=1)[..., None])
             decay(winner, self.times, self.rules, weights, spare)
             flat[best] = 0
             now = np.multiply(now, weights, after)
         self.left[:] = now
+        values = history[:-1].reshape(count, -1)[np.arange(count)[:, None], picked]
         made = (values > self.least).T
         floor = np.nextafter(self.least, np.float32(np.inf))
         same = np.count_nonzero(history[:-1] == np.maximum(values, floor)[..., None])
