@@ -6,6 +6,7 @@ Knows nothing of videos or where it runs; ``models/build.py`` makes it.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from vidact.errors import ModelError, UsageError
+from vidact.models import declared
 from vidact.models.build import load_strictly, unwrap
 from vidact.models.localization import instants, keys, segments, timing
 from vidact.models.localization.segments import Detections
@@ -176,7 +178,7 @@ def of_state(
     form = keys.published_by(state, module.MARKS, spec.architecture)
     network, tensors = module.from_state(form, state, spec.network)
     load_strictly(network, tensors, file)
-    settings = from_json(dict(spec.settings.get(form) or next(iter(spec.settings.values()))))
+    settings = _settings(spec, form, file)
     spec = dataclasses.replace(spec, classes=getattr(network, "classes", spec.classes))
     names = tuple(labels) if labels is not None else spec.labels
     if settings.fusion is None and len(names) != spec.classes:
@@ -186,3 +188,25 @@ def of_state(
             )
         names = ()
     return Localizer(network, dataclasses.replace(spec, labels=names), settings, device=device, dtype=dtype)
+
+
+def _settings(spec: LocalizerSpec, form: str, file: str) -> Settings:
+    """How weights of this format are used. ModelError for settings that cannot be."""
+    try:
+        settings = from_json(dict(spec.settings.get(form) or next(iter(spec.settings.values()))))
+        declared.check(settings)
+        windows, instants = settings.windows, settings.instants
+        if settings.nms.max_segments < 1:
+            raise ValueError(f"max_segments cannot be {settings.nms.max_segments}")
+        if windows is not None and min(windows.length, windows.stride) < 1:
+            raise ValueError(f"windows cannot be {windows}")
+        if instants is not None and not 0 <= instants.column < instants.column + instants.frames <= (
+            spec.contract.dimension or math.inf
+        ):
+            raise ValueError(f"instants cannot be {instants}")
+    except (KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
+        raise ModelError(
+            f"the settings inside {file!r} cannot be read: {error!r}",
+            hint="the file was written by another version of vidact or is damaged; train or convert it again",
+        ) from error
+    return settings

@@ -13,6 +13,7 @@ import pickle
 import pickletools
 import re
 import shlex
+import warnings
 import zipfile
 from collections.abc import Iterable, Iterator
 from typing import IO, Any
@@ -91,7 +92,8 @@ def read(path: str) -> Any:
     # torch takes pairs of a stand-in and the name it stands for.
     allowed: list[Any] = [(type(f"Inert{number}", (Inert,), {}), name) for number, name in enumerate(INERT)]
     try:
-        with torch.serialization.safe_globals(allowed):
+        with torch.serialization.safe_globals(allowed), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about formats of torch's own, which are read nevertheless
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         trust = f"if you trust who made it, run `vidact models convert --trust {shlex.quote(path)}`"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vidact.errors import ModelError
-from vidact.models import pickles
+from vidact.models import declared, pickles
 from vidact.records import Contract, Flow, Geometry, LocalizerSpec, Protocol, Published, Sampling, Spec
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 State = dict[str, "Tensor"]
 _HEADER_LIMIT = 100 << 20
+_LARGEST = 1 << 16
 _METADATA_KEY = "vidact"
 _LOCALIZER_KEY = "vidact-localizer"
 
@@ -60,7 +61,7 @@ def read_spec(path: str | os.PathLike[str]) -> Spec | None:
         return None
     try:
         return spec_from_json(json.loads(text))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ModelError(
             f"the description inside {os.fspath(path)!r} cannot be read: {error!r}",
             hint="the file was written by another version of vidact or is damaged; train or convert it again",
@@ -93,6 +94,11 @@ def check(path: str | os.PathLike[str], called: str = "") -> None:
     Reads its beginning and its table of contents, and never imports torch; whether its tensors fit shows later.
     ``called``: the name it will have, if it has another now.
     """
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise ModelError(
+            f"{os.fspath(path)!r} is a pipe or a device, and weights are read more than once",
+            hint="write them to a file first",
+        )
     try:
         if not (called or os.fspath(path)).endswith(".safetensors"):
             pickles.check(os.fspath(path))
@@ -158,8 +164,15 @@ def read_localizer_spec(path: str | os.PathLike[str]) -> LocalizerSpec | None:
         return None
     try:
         facts = json.loads(text)
-        return LocalizerSpec(**{**facts, "contract": Contract(**facts["contract"]), "labels": tuple(facts["labels"])})
-    except (KeyError, TypeError, ValueError) as error:
+        spec = LocalizerSpec(**{**facts, "contract": Contract(**facts["contract"]), "labels": tuple(facts["labels"])})
+        declared.check(spec)
+        contract = spec.contract
+        rate = 1.0 if contract.fps == "native" else contract.fps
+        _refuse_sizes(window=contract.window, stride=contract.stride, classes=spec.classes, fps=rate)
+        if contract.dimension < 0 or not 0 <= spec.min_score <= 1:
+            raise ValueError(f"dimension {contract.dimension}, min_score {spec.min_score}")
+        return spec
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ModelError(
             f"the description inside {name!r} cannot be read: {error!r}",
             hint="the file was written by another version of vidact or is damaged; train or convert it again",
@@ -219,7 +232,22 @@ def spec_from_json(facts: Mapping[str, Any]) -> Spec:
     if values.get("protocol") is not None:
         protocol = dict(values["protocol"])
         values["protocol"] = Protocol(**{**protocol, "size": tuple(protocol["size"])})
-    return Spec(**values)
+    spec = Spec(**values)
+    declared.check(spec)
+    height, width = spec.geometry.size
+    _refuse_sizes(height=height, width=width, short_side=spec.geometry.short_side, classes=spec.classes)
+    _refuse_sizes(fields=spec.flow.fields if spec.flow else 1)
+    _refuse_sizes(frames=spec.sampling.frames, stride=spec.sampling.stride, fps=spec.sampling.fps)
+    if len(spec.mean) != len(spec.std) or not spec.mean or min(spec.std) <= 0 or spec.feature_dimension < 0:
+        raise ValueError(f"mean {spec.mean}, std {spec.std}, feature dimension {spec.feature_dimension}")
+    return spec
+
+
+def _refuse_sizes(**sizes: float) -> None:
+    """ValueError for a size no network has; what is made of it would fill the memory, or be nothing."""
+    for name, size in sizes.items():
+        if not 0 < size <= _LARGEST:
+            raise ValueError(f"{name} cannot be {size:g}")
 
 
 def _unreadable(path: str | os.PathLike[str], error: OSError) -> ModelError:
