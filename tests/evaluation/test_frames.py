@@ -1,4 +1,4 @@
-"""Frame scores and label accuracy give the numbers of the published evaluation codes."""
+"""Frame scores give the numbers of the published evaluation codes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vidact.evaluation import accuracy
 from vidact.evaluation.frames import drawn, frame_average_precision, spaced
 
 FOLDER = Path(__file__).resolve().parents[1] / "golden" / "localization"
@@ -40,21 +39,3 @@ def test_segments_are_drawn_over_the_frames_whose_middle_they_cover() -> None:
     np.testing.assert_allclose(column[:, 0], [0.5] * 5 + [0.9] * 2 + [0.5] * 3 + [0.2] * 2)
     assert not drawn(start[:0], end[:0], end[:0], 3, 10.0).any()
     assert not drawn(np.array([2.0]), np.array([1.0]), np.array([1.0]), 30, 10.0).any()  # reversed
-
-
-def test_classification_record() -> None:
-    facts = json.loads((FOLDER / "metric_classification.json").read_text(encoding="utf-8"))
-    scores, labels, several = (np.array(facts[key]) for key in ("scores", "labels", "multilabel"))
-    assert accuracy.top_k(scores, labels, 1) == pytest.approx(facts["top1"], abs=1e-6)
-    assert accuracy.top_k(scores, labels, 5) == pytest.approx(facts["top5"], abs=1e-6)
-    assert accuracy.mean_class_accuracy(scores, labels) == pytest.approx(facts["mean_class_accuracy"], abs=1e-6)
-    assert accuracy.mean_sample_precision(scores, several) == pytest.approx(facts["mmit_mAP"], abs=1e-6)
-    assert accuracy.mean_average_precision(scores, several) == pytest.approx(facts["mAP_macro"], abs=1e-6)
-    tied = np.array(facts["tied_scores"])
-    assert accuracy.top_k(tied, labels, 1) == pytest.approx(facts["tied_top1"], abs=1e-6)
-    assert accuracy.top_k(tied, labels, 5) == pytest.approx(facts["tied_top5"], abs=1e-6)
-
-
-def test_equal_scores_count_together() -> None:
-    assert accuracy.average_precision(np.array([0.5, 0.5]), np.array([0, 1])) == 0.5
-    assert np.isnan(accuracy.average_precision(np.array([0.5]), np.array([0])))

@@ -35,12 +35,9 @@ PROTOCOLS: dict[str, Protocol] = {
     "hf_videomae_pipeline_rate1": known.hub_pipeline(1),
     "hf_timesformer_8f": known.hub_ends(8),
     "hf_xclip_b32_8f": known.hub_ends(8),
-    "hf_clip_vit_8f": replace(known.hub_ends(8), style="pillow-cubic"),
+    "hf_clip_vit_8f": known.hub_ends(8),
     "hf_vivit_32f": known.hub_ends(32, short_side=256),
     "videomae_k400_test": known.videomae(4, "5x3"),
-    "videomamba_k400_sparse_f8_test": known.sparse(8, "4x3"),
-    "internvideo2_k400_sparse_f8_test": known.sparse(8, "4x3"),
-    "videomamba_k400_dense_f16_test": replace(known.videomae(4, "4x3"), rule="videomamba"),
     "psf_slowfast_8x8_r50_torchvision": SLOWFAST,
     "psf_i3d_8x8_r50_torchvision": known.pyslowfast(8, 8, "10x3", size=256),
     "psf_x3d_m_torchvision": known.pyslowfast(16, 5, "10x3", size=256),
@@ -61,7 +58,6 @@ PROTOCOLS: dict[str, Protocol] = {
     "mma_x3d_m_test": known.mmaction(16, 5, "10x3", **_256, convert=True),
     "mma_videomae_base_test": known.mmaction(16, 4, "5x3", **_224),
     "mma_mvit_small_test": known.mmaction(16, 4, "5x1", **_224),
-    "mma_uniformerv2_b16_u8_test": replace(known.mmaction(8, 1, "4x3", **_224), rule="sparse"),
     "xclip_k400_test": known.mmaction(8, 1, "1x1", short_side=256, size=224, segments=True),
     "i3d_video_features_stack64_step64": known.stacks(64, 64),
     "i3d_video_features_stack16_step16": known.stacks(16, 16),
@@ -92,11 +88,8 @@ def of_table(name: str) -> tuple[Protocol, Fraction, Fraction]:
         return PROTOCOLS[name], rate, base
     if name.startswith("uniform"):
         return known.hub_ends(8), rate, base
-    if name.startswith("videom"):
-        rule = name.partition("_")[0]
-        return replace(known.videomae(4, f"{settings['clips']}x3"), rule=rule), rate, base
-    if name.startswith(("sparse", "mma_uniform")):
-        return known.sparse(settings["clip_len"], f"{settings.get('clips') or settings['num_clips']}x3"), rate, base
+    if name.startswith("videomae"):
+        return known.videomae(4, f"{settings['clips']}x3"), rate, base
     if name.startswith("mma_1x1"):
         views = "2x3" if "twice_sample" in settings else "1x3"
         return known.mmaction(settings["num_clips"], 1, views, **_256, segments=True), rate, base

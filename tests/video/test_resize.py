@@ -45,37 +45,28 @@ def test_linear_is_torch_but_for_whole_levels(source: tuple[int, int], target: t
     assert np.abs(resized(picture, *target, "linear") - expected[0].permute(1, 2, 0).numpy()).max() <= 0.52
 
 
-def matrix(source: int, target: int, support: float) -> np.ndarray:
-    """(target, source): the filter stretched over ``support`` pixels of whichever side is coarser."""
+def matrix(source: int, target: int) -> np.ndarray:
+    """(target, source): a triangle stretched over the pixels of whichever side is coarser."""
     scale = max(source / target, 1.0)
     weights = np.zeros((target, source))
     for row in range(target):
         centre = (row + 0.5) * source / target
-        for column in range(
-            max(0, int(centre - support * scale + 0.5)), min(source, int(centre + support * scale + 0.5))
-        ):
-            x = abs((column + 0.5 - centre) / scale)
-            if support == 1.0:
-                weights[row, column] = max(0.0, 1 - x)
-            else:
-                weights[row, column] = 1.5 * x**3 - 2.5 * x**2 + 1 if x < 1 else -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+        for column in range(max(0, int(centre - scale + 0.5)), min(source, int(centre + scale + 0.5))):
+            weights[row, column] = max(0.0, 1 - abs((column + 0.5 - centre) / scale))
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-@pytest.mark.parametrize(("kernel", "support"), [("antialiased", 1.0), ("cubic", 2.0)])
 @pytest.mark.parametrize(("source", "target"), SIZES)
-def test_filters_widen_as_pillows(
-    source: tuple[int, int], target: tuple[int, int], kernel: Kernel, support: float
-) -> None:
+def test_the_filter_widens_as_pillows(source: tuple[int, int], target: tuple[int, int]) -> None:
     picture = noise(*source)
-    across = np.einsum("ow,hwc->hoc", matrix(source[1], target[1], support), picture.astype(np.float64))
+    across = np.einsum("ow,hwc->hoc", matrix(source[1], target[1]), picture.astype(np.float64))
     across = np.clip(np.floor(across + 0.5), 0, 255)
-    expected = np.clip(np.floor(np.einsum("oh,hwc->owc", matrix(source[0], target[0], support), across) + 0.5), 0, 255)
-    difference = np.abs(resized(picture, *target, kernel) - expected)
+    expected = np.clip(np.floor(np.einsum("oh,hwc->owc", matrix(source[0], target[0]), across) + 0.5), 0, 255)
+    difference = np.abs(resized(picture, *target, "antialiased") - expected)
     assert difference.max() <= 1 and difference.mean() < 0.03  # a sum that ends in .5 may fall either way
 
 
-@pytest.mark.parametrize("kernel", ["fixed", "linear", "antialiased", "cubic"])
+@pytest.mark.parametrize("kernel", ["fixed", "linear", "antialiased"])
 def test_only_what_the_crops_show_is_computed(kernel: Kernel) -> None:
     picture = noise(120, 160)
     whole = resized(picture, 90, 120, kernel)

@@ -117,10 +117,8 @@ def split(device: str, *, workers: int | None = None, decoders: int | None = Non
         scorers = workers or max(1, cores // SCORE_THREADS)
         return Split(decoders or cores, 1, scorers, max(1, cores // scorers), device)
     scorers = workers or max(1, gpus())
-    if scorers > max(1, gpus()):
-        raise UsageError(f"--workers {scorers}: there are {gpus()} GPUs", hint="give at most one worker to each GPU")
     if scorers > gpus():
-        raise UsageError(f"--workers {scorers}: {gpus()} GPUs are visible here", hint="leave it out: one for each GPU")
+        raise UsageError(f"--workers {scorers}: there are {gpus()} GPUs", hint="give at most one worker to each GPU")
     return Split(decoders or max(1, cores - scorers), 1, scorers, 1, device)
 
 

@@ -58,8 +58,7 @@ def remaining(
     """Sort ``videos`` into what is to do, done and failed; at most ``limit`` of them are to do.
 
     A file that changed is done again, and so is one that was still changing when it was read, or whose result is
-    ``lost``. A file that is gone, or
-    cannot be looked at for now, keeps its rows.
+    ``lost``. A file that is gone, or cannot be looked at for now, keeps its rows.
     """
     todo: list[Video] = []
     attempts: dict[str, int] = {}

@@ -338,10 +338,6 @@ class Scorer:
         for _ in range(lanes):
             self._frames.put(np.zeros((batch, *task.item), np.uint8))
 
-    def hello(self) -> int:
-        """The process id."""
-        return os.getpid()
-
     def load(self) -> VidactError | Failure | None:
         """Load the model, once. None when it is ready."""
         try:

@@ -260,23 +260,6 @@ def _videomae_segments(timing: Timing, protocol: Protocol) -> Frames:
     return np.stack([dealt[clip::2] for clip in range(protocol.clips)])
 
 
-def _videomamba(timing: Timing, protocol: Protocol) -> Frames:
-    """Starts at any frame, short clips filled with their last sampled frame."""
-    spare = max(timing.frames - protocol.frames * protocol.stride, 0)
-    apart = spare / max(protocol.clips - 1, 1)
-    last = (timing.frames - 1) // protocol.stride * protocol.stride if not spare else timing.frames
-    starts = np.array([int(clip * apart) for clip in range(protocol.clips)])
-    return np.minimum(starts[:, None] + np.arange(protocol.frames) * protocol.stride, last)
-
-
-def _sparse(timing: Timing, protocol: Protocol) -> Frames:
-    """One frame of every segment, in each clip at another place inside it."""
-    segment = (timing.frames - 1) / protocol.frames
-    begins = np.round(segment * np.arange(protocol.frames)).astype(np.int64)
-    shifts = np.array([int(segment / (protocol.clips + 1) * (clip + 1)) for clip in range(protocol.clips)])
-    return np.asarray(np.minimum(begins + shifts[:, None], timing.frames - 1), np.int64)
-
-
 # V-JEPA 2 and torchvision
 
 
@@ -362,8 +345,6 @@ RULES: dict[str, Callable[[Timing, Protocol], Frames]] = {
     "pytorchvideo": _pytorchvideo,
     "videomae": _videomae,
     "videomae-segments": _videomae_segments,
-    "videomamba": _videomamba,
-    "sparse": _sparse,
     "vjepa2": _vjepa2,
     "torchvision": _torchvision,
     "hub-pipeline": _hub_pipeline,

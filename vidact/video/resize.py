@@ -1,8 +1,8 @@
 """Scaling pictures after decoding, as the published tests did: in numpy, so that decode processes need nothing more.
 
 All ways have pixel centres at half integers. ``linear`` (torch) and ``fixed`` (OpenCV) blend the two nearest pixels of
-each axis however much they shrink; ``antialiased`` and ``cubic`` (Pillow) widen their filter by the reduction,
-horizontally first, and round in between. OpenCV and Pillow compute in whole numbers, and so does this, to the same
+each axis however much they shrink; ``antialiased`` (Pillow) widens its filter by the reduction, horizontally first, and
+rounds in between. OpenCV and Pillow compute in whole numbers, and so does this, to the same
 bits. Only what some crop shows is computed.
 """
 
@@ -76,23 +76,12 @@ def _taps(source: int, target: int, wanted: range, kernel: str) -> Taps:
             weights = np.rint(weights * 2**OPENCV_BITS).astype(np.int32)
         return Taps(np.clip(np.stack([lower, lower + 1]), 0, source - 1), weights)
     scale = max(ratio, 1.0)
-    reach = scale * (1.0 if kernel == "antialiased" else 2.0)
-    first = np.maximum((centres - reach + 0.5).astype(np.intp), 0)
-    last = np.minimum((centres + reach + 0.5).astype(np.intp), source)
+    first = np.maximum((centres - scale + 0.5).astype(np.intp), 0)
+    last = np.minimum((centres + scale + 0.5).astype(np.intp), source)
     at = first + np.arange(int((last - first).max()))[:, None]
-    wide = _filter((at - centres + 0.5) / scale, kernel) * (at < last)
+    wide = np.maximum(1 - np.abs((at - centres + 0.5) / scale), 0.0) * (at < last)
     wide *= 2**PILLOW_BITS / wide.sum(axis=0)
     return Taps(np.minimum(at, source - 1), (wide + np.copysign(0.5, wide)).astype(np.int32))
-
-
-def _filter(distance: NDArray[np.float64], kernel: str) -> NDArray[np.float64]:
-    """The triangle, or Keys' cubic with a = -0.5."""
-    x = np.abs(distance)
-    if kernel == "antialiased":
-        return np.asarray(np.maximum(1 - x, 0.0), np.float64)
-    near = (1.5 * x - 2.5) * x * x + 1
-    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
-    return np.asarray(np.where(x < 1, near, np.where(x < 2, far, 0.0)), np.float64)
 
 
 def _down(picture: NDArray[Any], taps: Taps) -> NDArray[Any]:

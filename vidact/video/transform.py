@@ -14,7 +14,7 @@ from vidact.records import Geometry, Protocol, VideoFacts
 LONGEST_SIDE = 16_384
 """Pixels. A strip scaled to a wider picture than this is refused: a 4 x 60000 pixel video must not eat the memory."""
 
-Kernel = Literal["decoder", "area", "linear", "fixed", "antialiased", "cubic"]
+Kernel = Literal["decoder", "area", "linear", "fixed", "antialiased"]
 """What scales: the decoder as it likes, the decoder by area, or ``video/resize.py`` after decoding at native size."""
 
 Corner = tuple[int, int]
@@ -112,7 +112,6 @@ STYLES = {
     "torchvision": Rules("linear", _truncated, _even, _in_order),
     "pillow": Rules("antialiased", _truncated, _lower, _in_order),
     "pillow-even": Rules("antialiased", _truncated, _even, _in_order),
-    "pillow-cubic": Rules("cubic", _truncated, _lower, _in_order),
 }
 """What ``Protocol.style`` names. PySlowFast's first: the torchvision reader, which scales while it decodes. PySlowFast
 and pytorchvideo normalise before they scale, in floating point; scaling is linear, so scaling first differs only by

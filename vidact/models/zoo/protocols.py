@@ -101,12 +101,6 @@ def videomae(stride: int, views: str, *, segments: bool = False) -> Protocol:
     return Protocol(rule, "videomae", 16, 1 if segments else stride, clips, crops, 224, (224, 224))
 
 
-def sparse(frames: int, views: str) -> Protocol:
-    """VideoMamba and InternVideo2: one frame of every segment, another in each clip."""
-    clips, crops = views_of(views)
-    return Protocol("sparse", "videomae", frames, 1, clips, crops, 224, (224, 224))
-
-
 def hub_pipeline(stride: int) -> Protocol:
     """The video pipeline of transformers with VideoMAE: the start of the video, at the rate of the training."""
     return Protocol("hub-pipeline", "pillow", 16, stride, 1, 1, 224, (224, 224))
