@@ -22,7 +22,6 @@ import av
 import numpy as np
 
 BOARD = 5
-BITS = 16
 CHECK = 31
 CORNERS = ((0, 0), (0, BOARD - 1), (BOARD - 1, 0), (BOARD - 1, BOARD - 1))
 FIELDS = [(y, x) for y in range(BOARD) for x in range(BOARD) if (y, x) not in CORNERS]

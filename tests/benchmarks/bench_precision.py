@@ -58,7 +58,7 @@ def prepared(name: str, options: argparse.Namespace, folder: str) -> Prepared:
     """The run ``vidact classify`` would make of the videos with this network."""
     record = RECORDS[name]
     checkpoint = None if record is None else str(Record(record).write_checkpoint(Path(folder)))
-    model = name if record is None else Record(record).architecture
+    model = name if record is None else Record(record).model
     return prepare(Request(tuple(options.videos), model=model, checkpoint=checkpoint, device=options.device, workers=0))
 
 

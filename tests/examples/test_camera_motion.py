@@ -20,11 +20,9 @@ from footage import Window, own_motion, steadied  # noqa: E402
 from generate import GeneratedClips, Sources, sample_clip  # noqa: E402
 from heldout import HeldOut  # noqa: E402
 from paths import GRID, LIMITS, MOVES, TIMES  # noqa: E402
-from planes import Look, Plane, render_plane, view_matrices  # noqa: E402
+from planes import Plane, render_plane, view_matrices  # noqa: E402
 from sources import read_shots  # noqa: E402
 from textures import noise, procedural  # noqa: E402
-
-LOOK = Look(width=96, height=96, aspect=16 / 9, quality=1, exposure=0.0)
 
 
 @pytest.fixture(scope="module")

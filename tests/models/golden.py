@@ -11,40 +11,49 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-FOLDER = Path(__file__).resolve().parents[1] / "golden" / "recognition"
+GOLDEN = Path(__file__).resolve().parents[1] / "golden"
+FOLDER = GOLDEN / "recognition"
 
 
 @dataclass(frozen=True)
-class Record:
-    """One reference: ``facts`` as published, ``results`` by name."""
+class Reference:
+    """What an original gave: ``facts`` as published, ``results`` by name. ``folder`` is the task of its network."""
 
     name: str
+    folder: ClassVar[str]
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((FOLDER / f"{self.name}.json").read_text(encoding="utf-8"))
+        path = GOLDEN / self.folder / f"{self.name}.json"
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return found
 
     @cached_property
     def results(self) -> dict[str, np.ndarray]:
-        with np.load(FOLDER / f"{self.name}.npz") as file:
+        with np.load(GOLDEN / self.folder / f"{self.name}.npz") as file:
             return dict(file)
 
     @property
-    def architecture(self) -> str:
-        """The name the record's network goes by."""
-        names = json.loads((FOLDER.parent / "names.json").read_text(encoding="utf-8"))
-        return str(names["recognition"][self.name])
+    def model(self) -> str:
+        """The name the record's network, or its set of weights, goes by."""
+        names = json.loads((GOLDEN / "names.json").read_text(encoding="utf-8"))
+        return str(names[self.folder][self.name])
 
     def generator(self, key: str) -> np.random.Generator:
         digest = hashlib.sha256(f"{self.facts['salt']}:{key}".encode()).digest()
         return np.random.default_rng(int.from_bytes(digest[:8], "little"))
+
+
+class Record(Reference):
+    """A recogniser's."""
+
+    folder = "recognition"
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor of the checkpoint; counters are zero."""

@@ -67,9 +67,9 @@ def test_caffe2(name: str, tmp_path: Path) -> None:
     blobs = tmp_path / "x.pkl"
     blobs.write_bytes(pickle.dumps(as_caffe2(record, state), protocol=2))
     torch.save({"model_state": state}, tmp_path / "x.pyth")
-    target, held = convert(str(blobs), name=record.architecture)
-    assert (target, held) == (tmp_path / "x.safetensors", record.architecture)
-    expected = load_model(record.architecture, checkpoint=tmp_path / "x.pyth")
+    target, held = convert(str(blobs), name=record.model)
+    assert (target, held) == (tmp_path / "x.safetensors", record.model)
+    expected = load_model(record.model, checkpoint=tmp_path / "x.pyth")
     found = load_model(checkpoint=target)
     assert found.spec.classes == 3
     ours, theirs = found.network.state_dict(), expected.network.state_dict()

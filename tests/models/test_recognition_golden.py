@@ -34,7 +34,7 @@ def test_there_are_records() -> None:
 def test_record(name: str, tmp_path: Path, record_property: pytest.RecordProperty) -> None:
     record = Record(name)
     file = record.write_checkpoint(tmp_path)
-    model = load_model(record.architecture, checkpoint=file, fold=name not in UNFOLDED)
+    model = load_model(record.model, checkpoint=file, fold=name not in UNFOLDED)
     file.unlink()
     compute_once(model.network)
     inputs = (0, 1) if ALL or record.facts["gmacs_counted"] <= HEAVY else (1,)

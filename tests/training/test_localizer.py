@@ -42,15 +42,6 @@ KINDS: dict[str, Tiny] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> object:
-    """Sums in another order are other sums."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[FeatureSet, Truth]:
     features, annotations = made(tmp_path_factory.mktemp("sequences"), videos=72, held_out=4, rows=ROWS)

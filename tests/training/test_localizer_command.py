@@ -24,15 +24,6 @@ from vidact.models.weights import read_localizer_spec
 SMALL: dict[str, Any] = {"width": 32, "levels": 4, "window": 9, "lr": 0.005, "ema": 0.8, "device": "cpu"}
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> object:
-    """Sums in another order are other sums."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory, one_thread: object) -> Path:
     """A folder with ``features``, ``truth.json`` and a training of two epochs in ``moves``."""

@@ -24,15 +24,6 @@ from vidact.training.loop import Recipe
 RECIPE = Recipe(rounds=4, lr=0.01, ema=0.9, seed=5)
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> object:
-    """Sums in another order are other sums."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def trainer(output: Path, recipe: Recipe = RECIPE, classes: int = 3) -> Trainer:
     torch.manual_seed(recipe.seed)
     network = build("attention-r3d-10", classes, SPEC.network)

@@ -59,7 +59,7 @@ def test_other_labels_get_a_new_one_and_it_is_said(tmp_path: Path, labels: tuple
 def test_a_published_format_is_written_as_it_came(tmp_path: Path) -> None:
     record = Record("psf_x3d_xs")
     path = record.write_checkpoint(tmp_path)
-    start = from_checkpoint(str(path), record.architecture, "x", ("one", "two", "three"))
+    start = from_checkpoint(str(path), record.model, "x", ("one", "two", "three"))
     start.network.eval()
     clips = torch.randn(1, 3, 4, 64, 64)
     write_checkpoint(tmp_path / "tuned.safetensors", start.named(start.network.state_dict()), start.spec)

@@ -261,8 +261,9 @@ def _engine(prepared: Prepared) -> str:
 def _where(request: Request, prepared: Prepared) -> str:
     if request.out == "-":
         return "JSONL to standard output"
-    names = {"classify": "predictions", "localize": "segments", "features": "features"}
-    kinds = f"{prepared.settings.format}, tables videos and {names[request.command]}"
+    from vidact.store.manifest import DETAIL
+
+    kinds = f"{prepared.settings.format}, tables videos and {DETAIL[request.command]}"
     if prepared.resumed:
         return f"to {request.out} ({kinds}), going on with the run there"
     return f"to {request.out} ({kinds}), a new run" + (" that replaces what is there" if request.overwrite else "")

@@ -17,6 +17,10 @@ from vidact.errors import UsageError
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 Array = np.ndarray[Any, Any]
 
+_PROPOSAL_TIOUS = tuple(np.linspace(0.5, 0.95, 10))
+_POINTS = 100
+"""Overlaps and numbers of proposals by which ActivityNet measures recall."""
+
 
 class Events(NamedTuple):
     """Segments of many videos as arrays of one length: ``video``, ``start``, ``end`` (seconds), ``label``; for
@@ -178,15 +182,8 @@ class ProposalRecall:
         return 100 * area / float(at[-1])
 
 
-def proposal_recall(
-    truth: Events,
-    found: Events,
-    *,
-    most: float | None = 100,
-    tious: Sequence[float] = tuple(np.linspace(0.5, 0.95, 10)),
-    points: int = 100,
-) -> ProposalRecall:
-    """Recall of class-agnostic proposals by their average number a video, at ``points`` numbers up to ``most``.
+def proposal_recall(truth: Events, found: Events, *, most: float | None = 100) -> ProposalRecall:
+    """Recall of class-agnostic proposals by their average number a video, at 100 numbers up to ``most``.
 
     ``most`` None takes all there are. Every video keeps the same share of its own proposals, best first.
     """
@@ -203,12 +200,12 @@ def proposal_recall(
         kept = min(int(len(picks) * share), len(picks))
         retrieved += kept
         ious.append(overlap(own, picks[:kept]) if len(picks) else np.zeros((len(own), 1)))
-    portions = np.arange(1, points + 1) / points * (most * len(videos) / max(retrieved, 1))
+    portions = np.arange(1, _POINTS + 1) / _POINTS * (most * len(videos) / max(retrieved, 1))
     events = sum(len(iou) for iou in ious)
-    recall = np.zeros((len(tious), points))
+    recall = np.zeros((len(_PROPOSAL_TIOUS), _POINTS))
     for iou in ious:
         counts = np.minimum((iou.shape[1] * portions).astype(np.int64), iou.shape[1])
-        for row, tiou in enumerate(tious):
+        for row, tiou in enumerate(_PROPOSAL_TIOUS):
             good = iou >= tiou
             # The first proposal that finds an event decides from how many on the event is found.
             first = np.where(good.any(axis=1), good.argmax(axis=1) if iou.shape[1] else 0, iou.shape[1] + 1)

@@ -104,14 +104,12 @@ class Reader:
         self,
         *,
         videos: Collection[str] | None = None,
-        labels: Collection[str] | None = None,
-        min_score: float | None = None,
         columns: Sequence[str] | None = None,
     ) -> Iterator[Part]:
         """The run part by part, so that an archive of any size fits in memory; parts without a match are left out.
 
-        ``videos`` limits both tables to these identities; ``labels``, ``min_score`` and ``columns`` limit the detail.
-        Parts that hold none of ``videos`` are not read. A video that moves to a later part meanwhile comes once.
+        ``videos`` limits both tables to these identities, and parts that hold none of them are not read; ``columns``
+        limits the detail. A video that moves to a later part meanwhile comes once.
         """
         seen: set[str] = set()
         for number in self.folder.numbers("videos"):
@@ -123,19 +121,11 @@ class Reader:
             seen.update(names)
             if repeated:
                 part = _limit(part, set(names) - repeated)
-            yield part._replace(detail=_matching(part.detail, labels, min_score, columns))
+            yield part if columns is None else part._replace(detail=part.detail.select(list(columns)))
 
-    def detail(
-        self,
-        *,
-        videos: Collection[str] | None = None,
-        labels: Collection[str] | None = None,
-        min_score: float | None = None,
-        columns: Sequence[str] | None = None,
-    ) -> pa.Table:
-        """All matching rows of predictions or segments in one table; see ``parts``."""
-        found = self.parts(videos=videos, labels=labels, min_score=min_score, columns=columns)
-        tables = [part.detail for part in found]
+    def detail(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows of predictions, segments or features in one table. ``columns`` limits what is read."""
+        tables = [part.detail for part in self.parts(columns=columns)]
         empty = TABLES[self.folder.table].empty_table()
         return pa.concat_tables(tables or [empty if columns is None else empty.select(list(columns))])
 
@@ -210,7 +200,7 @@ def _stamp(path: str) -> Stamp | None:
 
 def _pair(folder: Folder, number: int, names: Collection[str] | None, columns: Sequence[str] | None) -> Part | None:
     schema = TABLES[folder.table]
-    needed = [name for name in schema.names if columns is None or name in {*columns, "video", "label", "score"}]
+    needed = [name for name in schema.names if columns is None or name in {*columns, "video"}]
     path = folder.path("videos", number)
     for _ in range(_TRIES):
         try:
@@ -236,15 +226,3 @@ def _pair(folder: Folder, number: int, names: Collection[str] | None, columns: S
 
 def _limit(part: Part, names: set[str]) -> Part:
     return part._replace(videos=live(part.videos, names), detail=live(part.detail, names))
-
-
-def _matching(
-    detail: pa.Table, labels: Collection[str] | None, min_score: float | None, columns: Sequence[str] | None
-) -> pa.Table:
-    import pyarrow.compute as pc
-
-    if labels is not None:
-        detail = detail.filter(pc.is_in(detail.column("label"), value_set=pa.array(list(labels), pa.string())))
-    if min_score is not None:
-        detail = detail.filter(pc.greater_equal(detail.column("score"), pa.scalar(min_score, pa.float64())))
-    return detail if columns is None else detail.select(list(columns))

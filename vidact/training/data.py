@@ -32,7 +32,7 @@ Picture = NDArray[np.uint8]
 Key = tuple[int, int]
 """(round, index); a round of -1 is validation: nothing is random then."""
 
-_RETRY_SEED = 7919
+_ORDER_SEED = 7919
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class _Order(Sampler[Key]):
         return self.count - self.skip
 
     def __iter__(self) -> Iterator[Key]:
-        order = np.random.default_rng((self.seed, self.number, _RETRY_SEED)).permutation(self.count)
+        order = np.random.default_rng((self.seed, self.number, _ORDER_SEED)).permutation(self.count)
         return iter([(self.number, int(index)) for index in order[self.skip :]])
 
 

@@ -49,6 +49,11 @@ def held(folder: str) -> Iterator[None]:
             lock.release()
 
 
+def weights_name(architecture: str, name: str) -> str:
+    """``architecture.name``, with hyphens in the place of all that is neither letter nor digit."""
+    return f"{architecture}.{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-') or 'trained'}"
+
+
 def write_best(path: Path, state: State, spec: Spec | LocalizerSpec) -> None:
     """Save the best weights with their spec. RunError when the disk refuses."""
     try:

@@ -17,7 +17,7 @@ from vidact.store.splits import HMDB, UCF, hmdb_videos, lines, ucf_videos
 from vidact.store.tables import read_rows
 
 TRAIN_NAMES = frozenset({"train", "training"})
-HELD_OUT_NAMES = frozenset({"val", "valid", "validation", "test", "testing"})
+HELD_OUT_NAMES = ("val", "valid", "validation", "test", "testing")  # of several folders the first
 UNUSED_NAMES = frozenset({"", "unused", "none", "ignore"})
 _FIRST_LINE = "path,label or path,label,start,end or path,label,split"
 
@@ -112,7 +112,7 @@ def _hold_out(found: Examples, share: float, seed: int) -> Examples:
 def _by_folder(root: Path) -> Examples:
     names = {path.name.lower(): path for path in sorted(root.iterdir()) if path.is_dir()}
     train = next((names[name] for name in sorted(TRAIN_NAMES & names.keys())), None)
-    held = next((names[name] for name in ("val", "valid", "validation", "test", "testing") if name in names), None)
+    held = next((names[name] for name in HELD_OUT_NAMES if name in names), None)
     if train is not None:
         return Examples(tuple(_folder(train)), tuple(_folder(held)) if held else (), ())
     return Examples(tuple(_folder(root)), (), ())

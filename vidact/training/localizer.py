@@ -10,7 +10,6 @@ import copy
 import dataclasses
 import math
 import os
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -28,9 +27,9 @@ from vidact.models.localizer import NETWORKS, Localizer
 from vidact.models.recognizer import compute_exactly
 from vidact.records import Contract, LocalizerSpec, Segments
 from vidact.store.annotations import AnnotatedVideo
+from vidact.training.files import weights_name
 from vidact.training.loop import Learnt, Loop, Recipe
 from vidact.training.objectives import Losses, Sequences, objective
-from vidact.training.peers import Peers
 from vidact.training.sequences import SequenceData, rate_and_duration
 
 Score = Callable[[Sequence[AnnotatedVideo], Sequence[Segments]], float]
@@ -101,7 +100,7 @@ def fresh(
     network, facts = _build(architecture, contract.dimension, len(labels), shape)
     _start_values(network, empty)
     spec = LocalizerSpec(
-        name=f"{architecture}.{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-') or 'trained'}",
+        name=weights_name(architecture, name),
         architecture=architecture,
         contract=contract,
         classes=network.classes,  # type: ignore[arg-type]
@@ -214,9 +213,8 @@ class LocalizerTrainer(Loop[Sequences]):
         losses: Losses,
         score: Score,
         device: str = "cpu",
-        peers: Peers | None = None,
     ) -> None:
-        super().__init__(start.network, start.spec, data, recipe, output, device=device, peers=peers)
+        super().__init__(start.network, start.spec, data, recipe, output, device=device)
         compute_exactly()  # as the localizer does that judges: a training that is resumed must go on in the same way
         self.start, self.sequences, self.losses, self.score = start, data, losses, score
         self.objective = objective(start.spec.architecture, losses)

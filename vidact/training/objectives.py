@@ -134,7 +134,7 @@ class PyramidObjective:
         first = 0
         for level in levels:
             here = ((points >= first) & (points < first + level.logits.shape[1])).nonzero().flatten()
-            # Also where there is nothing: every level then has gradients, and processes that average theirs agree.
+            # Also where there is nothing: every level then has gradients, whichever segments a batch holds.
             distances = network.distances(level, samples[here], points[here] - first, labels[here])  # type: ignore[operator]
             found = found.index_copy(0, here, distances.float())
             first += level.logits.shape[1]

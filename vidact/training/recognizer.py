@@ -6,7 +6,6 @@ Knows nothing of batches or schedules; ``loop.py`` trains what is made here.
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -22,6 +21,7 @@ from vidact.models.recognition import attention_r3d
 from vidact.models.recognizer import Recognizer
 from vidact.models.weights import State, read_spec, read_tensors
 from vidact.records import Geometry, Sampling, Spec
+from vidact.training.files import weights_name
 
 FRESH = tuple(name for name, module in NETWORKS.items() if module == attention_r3d.__name__)
 """The architectures that can be trained from nothing."""
@@ -84,7 +84,7 @@ def fresh(
     torch.manual_seed(seed)
     network = attention_r3d.build(architecture, len(labels), options)
     spec = Spec(
-        name=_name(architecture, name),
+        name=weights_name(architecture, name),
         architecture=architecture,
         sampling=Sampling(frames=frames, stride=1, fps=fps),
         geometry=Geometry(size=(size, size), resize="short-side", short_side=round(size * 8 / 7)),
@@ -121,13 +121,14 @@ def from_checkpoint(path: str, architecture: str | None, name: str, labels: Sequ
         was = f"{old} labels" if spec.labels else f"{old} classes without names"
         notes.append(f"Its last layer is new: it knew {was}, the data has {len(labels)}.")
     spec = dataclasses.replace(
-        spec, name=_name(spec.architecture, name), labels=tuple(labels), classes=len(labels), published=None, notes=""
+        spec,
+        name=weights_name(spec.architecture, name),
+        labels=tuple(labels),
+        classes=len(labels),
+        published=None,
+        notes="",
     )
     return Start(network, spec, originals, tuple(notes))
-
-
-def _name(architecture: str, name: str) -> str:
-    return f"{architecture}.{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-') or 'trained'}"
 
 
 def _renew_head(network: nn.Module, old: int, classes: int) -> None:

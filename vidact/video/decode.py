@@ -60,10 +60,9 @@ class ClipReader:
     ``decoder`` is the one in use: "auto" means decord for files it can be trusted with, and PyAV for the whole video
     where decord stumbles: it decodes ahead, so that where it stops is chance, and its pixels differ a little. Rows that
     were given by then are taken back by ``AGAIN``. "decord" means a VideoError. ``missing`` counts rows that could not
-    be decoded,
-    ``damaged`` says that packets were unreadable or refused, whether or not a row needed them. With ``heartbeat``
-    seconds, the iteration also yields None whenever that long has passed without a row, so that a slow file can be
-    told from a hung decoder.
+    be decoded, ``damaged`` says that packets were unreadable or refused, whether or not a row needed them. With
+    ``heartbeat`` seconds, the iteration also yields None whenever that long has passed without a row, so that a slow
+    file can be told from a hung decoder.
 
     Iterating raises VideoError, stage ``decode``: ``Undecodable`` when not one row of the whole video could be
     decoded, NotFound and the like when the file went away.

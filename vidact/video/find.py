@@ -41,9 +41,9 @@ class Found:
     """The videos of a run, sorted by identity, and what was passed over.
 
     ``root`` is the absolute directory identities are relative to; empty where the inputs share none but ``/``, and
-    identities are absolute paths. ``skipped`` holds (path, reason) for things met in
-    a search that look like videos or directories but cannot be used: unreadable directories, dangling links, FIFOs,
-    patterns that match nothing. They are no rows; they are worth a word to the user.
+    identities are absolute paths. ``skipped`` holds (path, reason) for things met in a search that look like videos or
+    directories but cannot be used: unreadable directories, dangling links, FIFOs, patterns that match nothing. They
+    are no rows; they are worth a word to the user.
     """
 
     root: str

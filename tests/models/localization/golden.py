@@ -7,44 +7,24 @@ nothing of networks.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from models.golden import GOLDEN, Reference
 from torch import Tensor
 
-FOLDER = Path(__file__).resolve().parents[2] / "golden" / "localization"
+FOLDER = GOLDEN / "localization"
 EVERYTHING = os.environ.get("VIDACT_TEST_ALL") == "1"
 """Long videos and networks of more than 60 million parameters run only when asked for: minutes, not seconds."""
 
 
-@dataclass(frozen=True)
-class Record:
-    """One reference: ``facts`` as published, ``results`` by name."""
+class Record(Reference):
+    """A localizer's."""
 
-    name: str
-
-    @cached_property
-    def facts(self) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((FOLDER / f"{self.name}.json").read_text(encoding="utf-8"))
-        return found
-
-    @cached_property
-    def results(self) -> dict[str, np.ndarray]:
-        with np.load(FOLDER / f"{self.name}.npz") as file:
-            return dict(file)
-
-    @property
-    def model(self) -> str:
-        """The name the record's weights go by."""
-        names = json.loads((FOLDER.parent / "names.json").read_text(encoding="utf-8"))
-        return str(names["localization"][self.name])
+    folder = "localization"
 
     @property
     def videos(self) -> list[int]:
@@ -59,10 +39,6 @@ class Record:
             return stored
         found = self.facts["videos"][number][f"{kind}_labels"]
         return np.array([names.index(name) if name in names else int(name.split("_")[1]) for name in found])
-
-    def generator(self, key: str) -> np.random.Generator:
-        digest = hashlib.sha256(f"{self.facts['salt']}:{key}".encode()).digest()
-        return np.random.default_rng(int.from_bytes(digest[:8], "little"))
 
     def features(self, video: dict[str, Any]) -> np.ndarray:
         """The contents of a video's feature file (T, C); several features side by side."""

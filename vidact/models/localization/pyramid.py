@@ -25,8 +25,7 @@ class PyramidRules:
     ``norm_eps``: floor of the norms outside attention. ``mask_after_norm``: whether padding is zero again after a norm.
     ``mask_outputs``: whether the heads' outputs are zero on padding. ``per_level``: whether the cap on candidates
     holds for each level instead of all together. ``sift_single``: whether a network of one class drops candidates by
-    score, number and length at all. ``fused_norm``: which of two
-    roundings its norms have.
+    score, number and length at all. ``fused_norm``: which of two roundings its norms have.
     """
 
     norm_eps: float
