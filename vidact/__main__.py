@@ -1,6 +1,17 @@
-"""``python -m vidact``: the same command line as ``vidact``."""
+"""The command line, called as ``vidact`` or ``python -m vidact``. Ctrl-C while it is being imported ends it quietly."""
 
-from vidact.cli.app import main
+import os
+from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """Import the command line and run it."""
+    try:
+        from vidact.cli import app
+    except KeyboardInterrupt:
+        os._exit(130)
+    app.main()
+
 
 if __name__ == "__main__":
     main()

@@ -59,17 +59,31 @@ def classify(vidact: Vidact, checkpoint: Path, videos: Path, scored: list[engine
 Classify = Callable[..., Any]
 
 
-def test_a_video_from_elsewhere_joins_a_run_and_is_told_so(
+def test_a_video_from_elsewhere_joins_a_run_that_was_named_and_is_told_so(
     classify: Classify, vidact: Vidact, checkpoint: Path, tmp_path: Path
 ) -> None:
     assert "holds a run" not in classify().err
     (tmp_path / "d.mp4").write_bytes(b"not a video")
     for said in (f"1 video outside {tmp_path / 'videos'}: 1 to do\n", f"outside {tmp_path / 'videos'}: 1 done\n"):
-        done = vidact("classify", tmp_path / "d.mp4", "--checkpoint", checkpoint)
+        done = vidact("classify", tmp_path / "d.mp4", "--checkpoint", checkpoint, "-o", "vidact-out")
         assert said in done.err
-        told = f"vidact-out holds a run of {tmp_path / 'videos'}; this one is added to it (-o names another folder).\n"
+        told = f"vidact-out holds a run of {tmp_path / 'videos'}; this one is added to it.\n"
         assert (told in done.err) == ("to do" in said)
     assert Reader(str(tmp_path / "vidact-out")).videos().num_rows == 4
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_video_from_elsewhere_never_joins_a_run_nobody_named(
+    classify: Classify, vidact: Vidact, checkpoint: Path, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    classify()
+    (tmp_path / "d.mp4").write_bytes(b"not a video")
+    done = vidact("classify", tmp_path / "d.mp4", tmp_path / "videos", "--checkpoint", checkpoint, *more)
+    assert done.code == 4
+    assert f"'vidact-out' holds a run of '{tmp_path / 'videos'}', where '{tmp_path / 'd.mp4'}' does not lie" in done.err
+    assert "-o NAME begins a run of its own, -o vidact-out adds to the one there" in done.err
+    assert Reader(str(tmp_path / "vidact-out")).videos().num_rows == 3
+    assert vidact("classify", tmp_path / "d.mp4", "--checkpoint", checkpoint, "--overwrite", *more).code == 0
 
 
 def test_inputs_without_a_common_folder_keep_their_paths_and_it_is_said(
@@ -158,6 +172,7 @@ def test_dry_run_makes_nothing(
     done = classify("--dry-run")
     assert (done.code, tree(tmp_path)) == (0, before)
     assert "done already\t3, left as they are\n" in done.out and "to do\tnothing\n" in done.out
+    assert "would start\tnothing\n" in done.out
     assert "going on with the run there" in done.out
     assert classify("--dry-run", "--top-k", 3).code == 4
 
@@ -525,3 +540,10 @@ def test_a_single_label_is_not_hidden(
     (tmp_path / "summary.json").write_text(json.dumps({"invocation": {"labels": found}}))
     _report._tables(Output(), str(tmp_path))
     assert capsys.readouterr().out.splitlines()[-1] == last
+
+
+@pytest.mark.parametrize(("clips", "said"), [(1, "1 clip, 4.00 s"), (2, "2 clips, 4.00 s"), (None, "0 clips, 4.00 s")])
+def test_a_video_in_the_log(clips: int | None, said: str) -> None:
+    made = outcome("a.mp4")
+    made.row["clips"] = clips
+    assert _report.outcome(made) == f"ok a.mp4: {said}"

@@ -48,6 +48,15 @@ def test_list_says_what_its_filters_leave(vidact: Vidact) -> None:
     done = vidact("models", "list", "banana")
     assert (done.code, done.out) == (0, "")
     assert done.err.startswith("No model matches 'banana'.") and zoo.DEFAULT not in done.err
+    for filters, meant in (
+        (("--family", "slofast"), "--family SlowFast"),
+        (("--family", "swin"), "--family 'Video Swin'"),
+        (("--classes", "ufc101"), "--classes ucf101"),
+        (("videmae",), "VideoMAE"),
+        (("--family", "csn", "timesfromer"), "TimeSformer"),
+    ):
+        assert f" Did you mean {meant}? `vidact models list`" in vidact("models", "list", *filters).err
+    assert "Did you mean" not in vidact("models", "list", "--family", "csn", "--classes", "ssv2").err
     only = vidact("models", "list", "--task", "localization").err
     assert (zoo.DEFAULT in only, localizers.DEFAULT in only) == (False, True)
     only = vidact("models", "list", "--task", "recognition").err

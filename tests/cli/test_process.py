@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from cli.runs import make_run, outcome
 
+from vidact.cli._live import _fitting
 from vidact.cli._output import Output
 from vidact.cli._progress import Progress
 from vidact.records import Video
@@ -88,12 +89,13 @@ def test_the_live_line(checkpoint: Path, videos: Path, tmp_path: Path, width: in
     code, screen = on_a_terminal(command, tmp_path, width)
     assert code == 0
     live = [line for line in re.split(r"[\r\n]", screen) if re.match(r"\d/3 videos", line)]
-    assert any("clips/s" in line for line in live)
+    assert any(("0 failed" if width == 40 else "clips/s") in line for line in live)
     assert max(map(len, live)) < (width or 80)  # some terminals say 0: they do not know
     assert any(re.search(r"^0/3 videos.* loading the model, 0 s *$", line) for line in live), live
     assert not any(re.fullmatch(r"0/3 videos,? *", line) for line in live), live
     if width == 100:
         assert re.search(r"2/3 videos \|.*\| [\d.]+ clips/s, [\d.]+x real time, 0 failed, \d+:\d\d left", screen)
+    assert "\r" + " " * ((width or 80) - 1) + "\r" in screen  # the last of the live line: whatever was typed is gone
     assert "3 of 3 videos done" in screen
     assert "\x1b[1mlabel" in screen
 
@@ -104,6 +106,28 @@ def test_who_stops_is_told_what_is_waited_for() -> None:
     progress.stopping = True
     assert progress.line() == "0/99999 videos, finishing what is on its way (Ctrl-C again: at once)"
     assert len(progress.line()) < 80
+
+
+def test_a_narrow_terminal_keeps_whole_parts_and_what_failed() -> None:
+    told = ["176.3 clips/s", "37.1x real time", "12 failed", "0:10 left"]
+    assert _fitting("12/24 videos", told, 80) == "12/24 videos, 176.3 clips/s, 37.1x real time, 12 failed, 0:10 left"
+    assert _fitting("12/24 videos", told, 60) == "12/24 videos, 37.1x real time, 12 failed, 0:10 left"
+    assert _fitting("12/24 videos", told, 40) == "12/24 videos, 12 failed, 0:10 left"
+    assert _fitting("12/24 videos", ["finishing what is on its way"], 36) == "12/24 videos, finishing what is on"
+    assert _fitting("12/24 videos", told, 5) == "12/2"
+
+
+def test_the_live_rate_is_that_of_the_summary(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    videos = [outcome(f"{number}.mp4") for number in range(2)]
+    progress = Progress(Output(quiet=True), [made.video for made in videos])
+    now += 6  # the start
+    progress.clips(20, 40.0)
+    now += 2
+    progress.video(videos[0])
+    assert progress.line() == "1/2 videos, 2.5 clips/s, 5.0x real time, 0 failed, 0:02 left"
+    assert progress.summary().endswith("20 clips, 5.0x real time")
 
 
 def test_without_a_terminal_a_plain_line_now_and_then(checkpoint: Path, videos: Path, tmp_path: Path) -> None:
@@ -135,6 +159,18 @@ def test_sigterm(checkpoint: Path, videos: Path, tmp_path: Path) -> None:
     assert process.wait() == 143
     assert "Stopped" in rest
     assert Reader(str(tmp_path / "vidact-out")).videos().num_rows >= 1
+
+
+def test_ctrl_c_while_the_command_line_is_imported() -> None:
+    code = (
+        "import sys\nfrom vidact.__main__ import main\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'vidact.cli.app': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\nmain()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
 def shell(line: str, folder: Path) -> subprocess.CompletedProcess[str]:

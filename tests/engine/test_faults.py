@@ -24,7 +24,7 @@ from vidact.engine import faults, ledger
 from vidact.engine.driver import drive
 from vidact.engine.local import Load, LocalPool
 from vidact.engine.machine import Split
-from vidact.engine.pool import RayPool
+from vidact.engine.pool import RayPool, _end_stragglers
 from vidact.errors import ModelError, RunError
 from vidact.records import Outcome, Video
 
@@ -288,3 +288,43 @@ def test_a_ray_that_is_killed_ends_the_run_with_a_word(tmp_path: Path) -> None:
         [sys.executable, "-c", KILLED, str(tmp_path)], env=environment, capture_output=True, text=True, timeout=100
     )
     assert "RunError: Ray's process raylet has ended (code -9)" in ended.stderr
+
+
+INTERRUPTED = """
+import os, psutil, signal, threading, time
+from engine.fakes import FakeTask
+from vidact.engine.local import Load
+from vidact.engine.machine import Split
+from vidact.engine.pool import RayPool
+
+try:
+    with RayPool(Load(FakeTask(), Split(1, 1, 1, 1, "cpu"), 8), store_bytes=80 << 20) as pool:
+        ray = pool._ready()
+        shutdown = ray.shutdown
+        ray.shutdown = lambda: (time.sleep(0.5), shutdown())
+        threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+except KeyboardInterrupt:
+    left = [child.name() for child in psutil.Process().children() if child.status() != "zombie"]
+    print("interrupted", ray.is_initialized(), os.path.exists(pool.scratch), left)
+"""
+
+
+def test_an_interrupt_waits_until_ray_has_ended(tmp_path: Path) -> None:
+    paths = os.pathsep.join([str(Path(__file__).parents[1]), *sys.path])
+    environment = {**os.environ, "PYTHONPATH": paths}
+    ended = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], env=environment, capture_output=True, text=True, timeout=100
+    )
+    assert (ended.returncode, ended.stdout.strip()) == (0, "interrupted False False []"), ended.stderr
+
+
+def test_workers_that_were_still_coming_up_are_ended(tmp_path: Path) -> None:
+    wait = [sys.executable, "-c", "import time; time.sleep(60)"]
+    ours, other = (subprocess.Popen([*wait, f"--temp-dir={tmp_path}{end}"]) for end in ("", "-other"))
+    try:
+        _end_stragglers(str(tmp_path))
+        assert ours.wait(10) == -signal.SIGKILL
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()

@@ -27,7 +27,7 @@ def test_other_settings_are_named(tmp_path: Path) -> None:
         RunDir.open(str(tmp_path), replace(SETTINGS, top_k=3, model="other.test", device="cuda", workers=9))
     assert 'model: "tiny.test" → "other.test"; top_k: 5 → 3' in caught.value.message
     assert "device" not in caught.value.message and "workers" not in caught.value.message
-    assert "--overwrite" in caught.value.hint and "-o" in caught.value.hint
+    assert "--overwrite, which deletes the results" in caught.value.hint and "-o" in caught.value.hint
     assert not caught.value.busy
     assert files(tmp_path) == before
     fill(tmp_path, outcome("b"), settings=replace(SETTINGS, device="cuda", workers=9))

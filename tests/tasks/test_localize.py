@@ -233,8 +233,9 @@ def test_a_run_resumes_and_freezes_what_decides(videos: Path, tmp_path: Path) ->
     assert (reader.detail().column("end").to_numpy() > reader.detail().column("start").to_numpy()).all()
     with pytest.raises(RunError, match="nms: null → "):
         localized(videos, checkpoint=checkpoint, out=out, nms="hard")
-    with pytest.raises(RunError, match="command:"):
+    with pytest.raises(RunError, match="holds a run of `vidact localize`, and this is `vidact classify`") as caught:
         list(vidact.classify(str(videos), out=out, workers=0))
+    assert "-o" in caught.value.hint and "deletes the results" in caught.value.hint
 
 
 def test_damaged_features_in_the_cache_are_made_anew_and_lost_ones_of_a_run_too(videos: Path, tmp_path: Path) -> None:

@@ -99,13 +99,13 @@ class Arrival(Live):
             self._began, self._first, self._arriving = time.monotonic(), here, True
         self._here, self._total = here, total
 
-    def parts(self) -> tuple[str, float | None, str]:
+    def parts(self) -> tuple[str, float | None, list[str]]:
         if not self._arriving:
-            return self._waiting, None, f"{time.monotonic() - self._since:.0f} s"
+            return self._waiting, None, [f"{time.monotonic() - self._since:.0f} s"]
         rate = (self._here - self._first) / max(time.monotonic() - self._began, 1e-3)
         speed = f"{amount(round(rate))}/s"
         if not self._total:  # the server does not say how long the file is
-            return amount(self._here), None, speed
+            return amount(self._here), None, [speed]
         share = self._here / self._total
-        left = f", {clock((self._total - self._here) / rate)} left" if rate else ""
-        return f"{share:.0%}", share, f"{amount(self._here)} of {amount(self._total)}, {speed}{left}"
+        left = [f"{clock((self._total - self._here) / rate)} left"] if rate else []
+        return f"{share:.0%}", share, [f"{amount(self._here)} of {amount(self._total)}", speed, *left]

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -37,13 +37,16 @@ class Live(ABC):
         self._ticker = threading.Thread(target=self._tick, name="progress", daemon=True)
 
     @abstractmethod
-    def parts(self) -> tuple[str, float | None, str]:
-        """What stands in front of the bar, how much is done (0 to 1; None: no bar), and what stands behind it."""
+    def parts(self) -> tuple[str, float | None, list[str]]:
+        """What stands in front of the bar, how much is done (0 to 1; None: no bar), and what stands behind it.
+
+        Of the latter a narrow terminal shows the last ones alone.
+        """
 
     def line(self) -> str:
         """The same in words alone."""
-        head, _, tail = self.parts()
-        return f"{head}, {tail}"
+        head, _, told = self.parts()
+        return ", ".join([head, *told])
 
     def __enter__(self) -> Live:
         if self._out.live:
@@ -59,6 +62,7 @@ class Live(ABC):
         self._ticker.join()
         if self._bar is not None:
             with contextlib.suppress(OSError):
+                self._wipe()
                 self._bar.close()
 
     @contextlib.contextmanager
@@ -66,9 +70,14 @@ class Live(ABC):
         """Inside, other lines may be written: this one has made room."""
         with self._lock:
             if self._bar is not None:
-                self._bar.clear()
+                self._wipe()
             self._spoke = time.monotonic()
             yield
+
+    def _wipe(self) -> None:
+        """Empty the whole line: behind the bar's own words may stand the ^C somebody typed."""
+        self._bar.display(msg=" " * (columns_of(sys.stderr) - 1), pos=0)
+        self._bar.clear()
 
     def _tick(self) -> None:
         while not self._ended.wait(TICK):
@@ -83,16 +92,27 @@ class Live(ABC):
         if self._bar is None:
             return
         width = columns_of(sys.stderr)
-        head, share, tail = self.parts()
+        head, share, told = self.parts()
         room = share is not None and width >= WIDE
-        text = plain(f"{head} | {tail}" if room else f"{head}, {tail}")
-        if cell_len(text) + room * (BAR + 1) >= width:
-            room, text = False, set_cell_size(plain(f"{head}, {tail}"), width - 1).rstrip()
+        text = plain(f"{head} | {', '.join(told)}")
+        if not room or cell_len(text) + BAR + 1 >= width:
+            room, text = False, _fitting(head, told, width)
         words = text.replace("{", "{{").replace("}", "}}")
         self._bar.n, self._bar.ncols = min(share or 0.0, 1.0), width
         self._bar.bar_format = words.replace(" | ", f" |{{bar:{BAR}}}| ", 1) if room else words
         with contextlib.suppress(OSError):
             self._bar.refresh()
+
+
+def _fitting(head: str, told: Sequence[str], width: int) -> str:
+    """As much of it as fits: whole parts, the last ones first; where there is but one, whole words."""
+    for first in range(len(told)):
+        text = plain(", ".join([head, *told[first:]]))
+        if cell_len(text) < width:
+            return text
+    while cell_len(text) >= width and " " in text:
+        text = text.rpartition(" ")[0]
+    return set_cell_size(text, min(cell_len(text), width - 1))
 
 
 def _bar() -> Any:

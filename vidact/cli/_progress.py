@@ -54,7 +54,7 @@ class Progress(Live):
         self._partial += outcome.status == "partial"
         self._read += outcome.video.size or 0
 
-    def parts(self) -> tuple[str, float | None, str]:
+    def parts(self) -> tuple[str, float | None, list[str]]:
         """Where the run stands."""
         share = None if self.stopping else self.videos / max(self._total, 1)
         return f"{self.videos}/{self._total} videos", share, self._rates()
@@ -70,17 +70,20 @@ class Progress(Live):
         )
         return ", ".join(parts)
 
-    def _rates(self) -> str:
-        elapsed = max(time.monotonic() - (self._first or self._began), 1e-3)
+    def _rates(self) -> list[str]:
+        """Rates count from the start, as in ``summary``; the time left from the first clip: no second start comes."""
+        now = time.monotonic()
         if self.stopping:
-            return "finishing what is on its way (Ctrl-C again: at once)"
+            return ["finishing what is on its way (Ctrl-C again: at once)"]
         if self._first is None and self.videos == 0:
-            return f"{self._waiting}, {time.monotonic() - self._since:.0f} s"
+            return [f"{self._waiting}, {now - self._since:.0f} s"]
         parts = []
         if self._clips:
-            parts.append(f"{self._clips / elapsed:.1f} {self._noun}/s")
-            parts.append(f"{self._seconds / elapsed:.1f}x real time")
+            wall = max(now - self._began, 1e-3)
+            parts.append(f"{self._clips / wall:.1f} {self._noun}/s")
+            parts.append(f"{self._seconds / wall:.1f}x real time")
         parts.append(f"{self.failed} failed")
         if self._first is not None and self._read and self.videos < self._total:
+            elapsed = max(now - self._first, 1e-3)
             parts.append(f"{clock(elapsed * max(0, self._bytes - self._read) / self._read)} left")
-        return ", ".join(parts)
+        return parts

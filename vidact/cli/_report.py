@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from vidact.cli._output import Output, amount, counted
 from vidact.cli._progress import Progress
-from vidact.errors import UsageError
+from vidact.errors import RunError, UsageError
 
 if TYPE_CHECKING:
     from vidact.engine.plan import Todo
@@ -57,11 +57,24 @@ def begin(out: Output, request: Request, prepared: Prepared) -> None:
     strange = sum(os.path.isabs(video.video) for video in todo.videos) if found.root else 0
     if prepared.resumed and strange:
         added = "this one is" if strange == 1 else "these are"
-        out.note(f"{request.out} holds a run of {found.root}; {added} added to it (-o names another folder).")
+        out.note(f"{request.out} holds a run of {found.root}; {added} added to it.")
     for line in _skipped(found):
         out.note(line)
     if prepared.resumed and todo.videos:
         _warn_of_device(out, request, prepared)
+
+
+def refuse_strangers(request: Request, prepared: Prepared) -> None:
+    """RunError when nobody chose the folder, and it holds a run over other videos than these: they must not mix."""
+    root = prepared.found.root
+    strange = [video.video for video in prepared.todo.videos if os.path.isabs(video.video)] if root else []
+    if not prepared.resumed or not strange:
+        return
+    more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
+    raise RunError(
+        f"{request.out!r} holds a run of {root!r}, where {strange[0]!r}{more} does not lie",
+        hint=f"-o NAME begins a run of its own, -o {shlex.quote(request.out)} adds to the one there",
+    )
 
 
 def _about(request: Request, prepared: Prepared) -> Iterator[str]:
@@ -92,7 +105,7 @@ def plan(out: Output, request: Request, prepared: Prepared) -> None:
         ("model", _model(prepared)),
         ("checkpoint", prepared.settings.checkpoint),
         *_meaning(prepared),
-        ("would start", _engine(prepared)),
+        ("would start", _engine(prepared) if todo.videos else "nothing"),
         ("would write", _where(request, prepared)),
     ]
     out.table(("", "what"), [row for row in rows if row[1]], fold=("what",))
@@ -124,7 +137,8 @@ def outcome(outcome: Outcome) -> str:
     row = outcome.row
     if outcome.status == "failed":
         return f"failed {outcome.video.video}: {row.get('error')}: {row.get('error_message')}"
-    return f"{outcome.status} {outcome.video.video}: {row.get('clips')} clips, {row.get('duration') or 0.0:.2f} s"
+    clips = counted(row.get("clips") or 0, "clip")
+    return f"{outcome.status} {outcome.video.video}: {clips}, {row.get('duration') or 0.0:.2f} s"
 
 
 def end(out: Output, request: Request, prepared: Prepared, progress: Progress, reason: str, left: int) -> None:
@@ -151,6 +165,15 @@ def end(out: Output, request: Request, prepared: Prepared, progress: Progress, r
         commands += [f"{program()} show {name} --status failed", again("--retry-failed")]
     for number, command in enumerate(commands):
         out.note(f"{'      ' if number else 'Next: '} {command}", command=True)
+
+
+def stopped_at_once(out: Output, request: Request) -> None:
+    """What is left after a second Ctrl-C."""
+    if request.out == "-":
+        out.note("Stopped at once.")
+        return
+    out.note("Stopped at once; what is done is kept.")
+    out.note(f"Next:  {again()}", command=True)
 
 
 def _localizer(request: Request) -> str:

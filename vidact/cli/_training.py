@@ -114,17 +114,17 @@ class Steps(Live):
         super().__init__(out)
         self._trainer = trainer
 
-    def parts(self) -> tuple[str, float | None, str]:
+    def parts(self) -> tuple[str, float | None, list[str]]:
         """Read from the state of the loop, which goes on meanwhile."""
         state, steps, share = self._trainer.state, self._trainer.data.steps(), min(self._trainer.progress(), 1.0)
         epoch = f"epoch {state.round + 1}"
         if state.batch >= steps or share == 1:
-            return epoch, share, "validating"
+            return epoch, share, ["validating"]
         told = [f"step {state.batch} of {steps}"]
         loss, seen = state.loss, state.seen  # once: a new epoch may begin between two looks
         told += [f"loss {loss / seen:.3f}"] if seen else []
         told += [f"{clock(state.seconds * (1 - share) / share)} left"] if share else []
-        return epoch, share, ", ".join(told)
+        return epoch, share, told
 
 
 def begin(out: _output.Output, trainer: Loop[Any], labels: Sequence[str], *, resume: bool) -> None:

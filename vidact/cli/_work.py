@@ -48,15 +48,26 @@ def work(command: str, given: Mapping[str, Any], then: Callable[[], None] = lamb
     named["backbone_checkpoint"] = tuple(named["backbone_checkpoint"] or ())
     request = Request(tuple(inputs), tuple(listed), given["output"], command, **named)
     dry_run = given["dry_run"]
+    named_out = getattr(given["context"].get_parameter_source("output"), "name", "") != "DEFAULT"
     with Output(quiet=given["quiet"], data=request.out == "-", log_file=None if dry_run else request.log_file) as out:
-        code = _work(out, request, stop, paths, dry_run=dry_run, allow_empty=given["allow_empty"])
+        empty = given["allow_empty"]
+        code = _work(out, request, stop, paths, dry_run=dry_run, allow_empty=empty, named_out=named_out)
     if not dry_run and code in (_errors.DONE, _errors.SOME_FAILED):
         then()
     if code != _errors.DONE:
         raise typer.Exit(code)
 
 
-def _work(out: Output, request: Request, stop: Stop, paths: Sequence[str], *, dry_run: bool, allow_empty: bool) -> int:
+def _work(
+    out: Output,
+    request: Request,
+    stop: Stop,
+    paths: Sequence[str],
+    *,
+    dry_run: bool,
+    allow_empty: bool,
+    named_out: bool,
+) -> int:
     """Find out what there is to do, then say it or do it. Returns the exit code."""
     asked = request.inputs or request.listed or request.features
     prepared = _prepare(out, request, paths, dry_run=dry_run, allow_empty=allow_empty) if asked else None
@@ -65,6 +76,8 @@ def _work(out: Output, request: Request, stop: Stop, paths: Sequence[str], *, dr
             raise _report.nothing_found(paths, prepared.found if prepared else None, request.features)
         out.note("No video was found.")
         return _errors.DONE
+    if not named_out:
+        _report.refuse_strangers(request, prepared)
     if dry_run:
         _report.plan(out, request, prepared)
         return _errors.DONE
@@ -74,7 +87,7 @@ def _work(out: Output, request: Request, stop: Stop, paths: Sequence[str], *, dr
     except KeyboardInterrupt:
         if stop.signal is None:
             raise
-        out.note("Stopped at once." if request.out == "-" else "Stopped at once; what is done is kept.")
+        _report.stopped_at_once(out, request)
         return stop.code()
 
 

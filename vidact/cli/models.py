@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -71,7 +73,8 @@ def list_models(
         entries += [zoo.ENTRIES[name] for name in sorted(zoo.ENTRIES)]
     if task != "recognition":
         entries += [localizers.ENTRIES[name] for name in sorted(localizers.ENTRIES)]
-    entries = [entry for entry in entries if _fits(entry, text, family, classes)]
+    known = entries
+    entries = [entry for entry in known if _fits(entry, text, family, classes)]
     entries.sort(key=lambda entry: entry.bundled is None)  # those that work at once first, each kind by name
     if cached:
         entries = [entry for entry in entries if cache.status(entry) in ("bundled", "cached")]
@@ -89,7 +92,9 @@ def list_models(
         drop=(*less, "family"),
     )
     if not entries:
-        out.note(f"No model matches{'' if text is None else f' {text!r}'}. `vidact models list` alone lists all.")
+        said = "" if text is None else f" {text!r}"
+        near = _near(known, text, family, classes)
+        out.note(f"No model matches{said}.{near} `vidact models list` alone lists all.")
         return
     defaults = {"recognition": f"classify uses {zoo.DEFAULT}", "localization": f"localize uses {localizers.DEFAULT}"}
     told = ", ".join(said for kind, said in defaults.items() if task in (None, kind))
@@ -105,6 +110,26 @@ def _fits(entry: Weights[Any], text: str | None, family: str | None, classes: st
         and (family is None or _plain(family) == _plain(entry.family))
         and (classes is None or any(_within(classes, one) for one in (_labels(entry), weights)))
     )
+
+
+def _near(entries: Sequence[Weights[Any]], text: str | None, family: str | None, classes: str | None) -> str:
+    """What was meant, perhaps, by the first filter that no entry passes; empty where that is unclear."""
+    import difflib
+
+    families = {entry.family for entry in entries}
+    architectures = {entry.spec.name.partition(".")[0] for entry in entries}
+    for option, given, names, alone in (
+        ("--family ", family, families, (None, family, None)),
+        ("--classes ", classes, {entry.labels for entry in entries if entry.labels}, (None, None, classes)),
+        ("", text, families | architectures, (text, None, None)),
+    ):
+        if given is None or any(_fits(entry, *alone) for entry in entries):
+            continue
+        known = {_plain(name): name for name in sorted(names)}
+        wanted = _plain(given)
+        near = [name for name in known if wanted and wanted in name] or difflib.get_close_matches(wanted, known, 1)
+        return f" Did you mean {option}{shlex.quote(known[near[0]])}?" if near else ""
+    return ""
 
 
 def _within(text: str, name: str) -> bool:

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -31,6 +32,8 @@ REACH_SECONDS = 15.0
 """Seconds the address of a cluster may take to answer."""
 NODE_SECONDS = 180.0
 """Seconds a node of a cluster may take to say what it runs."""
+SHUTDOWN_SECONDS = 30.0
+"""Seconds Ray may take to end."""
 
 
 class RayPool:
@@ -50,7 +53,7 @@ class RayPool:
         self._actors: dict[str, Any] = {}
         self._error: Exception | None = None
         self._servers: dict[str, Any] = {}
-        self._begun, self._ended = threading.Event(), threading.Event()
+        self._begun, self._ended, self._gone = threading.Event(), threading.Event(), threading.Event()
         self._spawn(STARTS)
 
     def __enter__(self) -> RayPool:
@@ -63,7 +66,10 @@ class RayPool:
         threading.Thread(target=self._begin, args=(tries,), name="vidact-ray", daemon=True).start()
 
     def _begin(self, tries: int) -> None:
-        """Start or join Ray, then live as long as it does: Ray's servers die with the thread that started them."""
+        """Start or join Ray, then live as long as it does: Ray's servers die with the thread that started them.
+
+        This thread also ends it, since no signal interrupts it: half shut down, Ray ends the process with code 1.
+        """
         try:
             ray = _import_ray(private=self._address is None)
             if ray.is_initialized():
@@ -84,6 +90,11 @@ class RayPool:
             self._begun.set()
         # A failed start waits too: what it left running must not die under this process while it lives.
         self._ended.wait()
+        if self._actors:
+            try:
+                ray.shutdown()
+            finally:
+                self._gone.set()
 
     def _start_private(self, ray: Any) -> None:
         split = self.load.split
@@ -225,16 +236,17 @@ class RayPool:
 
     def close(self) -> None:
         """End every worker and the private Ray, and remove its temporary folder."""
-        self._begun.wait()
         try:
-            if self._error is None:
-                import ray
-
-                ray.shutdown()
+            self._begun.wait()
         finally:
             self._ended.set()
-            if self._scratch is not None:
-                self._scratch.close()
+            try:
+                if self._actors:
+                    _wait_whatever_comes(self._gone)
+            finally:
+                if self._scratch is not None:
+                    _end_stragglers(self._scratch.path)
+                    self._scratch.close()
 
 
 _TOKEN = secrets.token_hex(32)
@@ -342,6 +354,27 @@ def _is_worker(pid: int) -> bool:
         return Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::")
     except OSError:
         return False
+
+
+def _wait_whatever_comes(event: threading.Event) -> None:
+    """Wait (SHUTDOWN_SECONDS at most) also when somebody wants to stop at once; the interrupt is raised afterwards."""
+    ends = time.monotonic() + SHUTDOWN_SECONDS
+    interrupt: KeyboardInterrupt | None = None
+    while not event.is_set() and time.monotonic() < ends:
+        try:
+            event.wait(max(0.0, ends - time.monotonic()))
+        except KeyboardInterrupt as error:
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
+
+
+def _end_stragglers(scratch: str) -> None:
+    """End workers of the Ray in ``scratch`` that were coming up when it ended: they would look for it on and on."""
+    for entry in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            if f"--temp-dir={scratch}".encode() in entry.read_bytes().split(b"\0"):
+                os.kill(int(entry.parent.name), signal.SIGKILL)
 
 
 def _not_started(error: BaseException) -> RunError:

@@ -93,7 +93,7 @@ def inspect(out: str, *, overwrite: bool = False) -> dict[str, Any] | None:
     if ours and overwrite:
         return None
     if ours:
-        hint = "choose another folder with -o, or delete the parts with --overwrite"
+        hint = "choose another folder with -o, or delete these results with --overwrite"
         raise RunError(f"{out!r} holds parts of a run but no {NAME}", hint=hint)
     others = sorted(name for name in names if not _ignored(out, name))
     if others:
@@ -154,7 +154,16 @@ def refuse_differences(out: str, run: Mapping[str, Any], settings: RunSettings, 
     found = differences(run, settings, new_root=new_root)
     if not found or not own_parts(out):  # nothing was ever committed: there is nothing the settings could contradict
         return
-    hint = "repeat the old settings, choose another folder with -o, or start again with --overwrite"
+    before, now = run["frozen"]["command"], settings.command
+    if before != now:
+        raise RunError(
+            f"{out!r} holds a run of `vidact {before}`, and this is `vidact {now}`",
+            hint="choose another folder with -o, or begin anew there with --overwrite, which deletes the results in it",
+        )
+    hint = (
+        "repeat the old settings, choose another folder with -o, or begin anew with --overwrite, which deletes the "
+        "results there"
+    )
     if any(text.startswith("root: ") for text in found):
         hint += "; if the same videos stand elsewhere now, name the new place with --root"
     raise RunError(
