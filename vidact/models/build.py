@@ -19,8 +19,8 @@ from vidact.models import cache, weights, zoo
 from vidact.models.labels import read_labels
 from vidact.models.networks import NETWORKS
 from vidact.models.unknown import unknown, unknown_localizer
+from vidact.models.weights import S
 from vidact.models.zoo import localizers
-from vidact.models.zoo.entry import S
 from vidact.records import LocalizerSpec, Spec
 
 _WRAPPERS = ("model_state", "state_dict_ema", "state_dict", "model", "module")

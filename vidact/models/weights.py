@@ -12,10 +12,10 @@ import hashlib
 import json
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from vidact.errors import ModelError
 from vidact.models import declared, pickles
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 State = dict[str, "Tensor"]
+S = TypeVar("S", Spec, LocalizerSpec)
 _HEADER_LIMIT = 100 << 20
 _LARGEST = 1 << 16
 _METADATA_KEY = "vidact"
@@ -54,16 +55,25 @@ def _digest(file: Any) -> str:
 
 def read_spec(path: str | os.PathLike[str]) -> Spec | None:
     """The spec inside a checkpoint of our own; None for a file of another format. Never imports torch."""
-    if not os.fspath(path).endswith(".safetensors"):
-        return None
-    text = _header(path).get("__metadata__", {}).get(_METADATA_KEY)
+    return _described(path, _METADATA_KEY, spec_from_json)
+
+
+def read_localizer_spec(path: str | os.PathLike[str]) -> LocalizerSpec | None:
+    """The spec inside a localizer's checkpoint of our own; None for any other file. Never imports torch."""
+    return _described(path, _LOCALIZER_KEY, _localizer_spec)
+
+
+def _described(path: str | os.PathLike[str], key: str, parse: Callable[[Any], S]) -> S | None:
+    """What ``parse`` makes of the JSON a safetensors file holds under ``key``; None where there is none."""
+    name = os.fspath(path)
+    text = _header(name).get("__metadata__", {}).get(key) if name.endswith(".safetensors") else None
     if text is None:
         return None
     try:
-        return spec_from_json(json.loads(text))
+        return parse(json.loads(text))
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ModelError(
-            f"the description inside {os.fspath(path)!r} cannot be read: {error!r}",
+            f"the description inside {name!r} cannot be read: {error!r}",
             hint="the file was written by another version of vidact or is damaged; train or convert it again",
         ) from error
 
@@ -154,31 +164,6 @@ def read_tensors(path: str | os.PathLike[str]) -> Any:
         raise _unreadable(name, error) from error
 
 
-def read_localizer_spec(path: str | os.PathLike[str]) -> LocalizerSpec | None:
-    """The spec inside a localizer's checkpoint of our own; None for any other file. Never imports torch."""
-    name = os.fspath(path)
-    if not name.endswith(".safetensors"):
-        return None
-    text = _header(name).get("__metadata__", {}).get(_LOCALIZER_KEY)
-    if text is None:
-        return None
-    try:
-        facts = json.loads(text)
-        spec = LocalizerSpec(**{**facts, "contract": Contract(**facts["contract"]), "labels": tuple(facts["labels"])})
-        declared.check(spec)
-        contract = spec.contract
-        rate = 1.0 if contract.fps == "native" else contract.fps
-        _refuse_sizes(window=contract.window, stride=contract.stride, classes=spec.classes, fps=rate)
-        if contract.dimension < 0 or not 0 <= spec.min_score <= 1:
-            raise ValueError(f"dimension {contract.dimension}, min_score {spec.min_score}")
-        return spec
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        raise ModelError(
-            f"the description inside {name!r} cannot be read: {error!r}",
-            hint="the file was written by another version of vidact or is damaged; train or convert it again",
-        ) from error
-
-
 def write_checkpoint(path: str | os.PathLike[str], tensors: State, spec: Spec | LocalizerSpec) -> None:
     """Write tensors and their spec as one safetensors file; readers see the old file or the whole new one."""
     from safetensors.torch import save
@@ -240,6 +225,18 @@ def spec_from_json(facts: Mapping[str, Any]) -> Spec:
     _refuse_sizes(frames=spec.sampling.frames, stride=spec.sampling.stride, fps=spec.sampling.fps)
     if len(spec.mean) != len(spec.std) or not spec.mean or min(spec.std) <= 0 or spec.feature_dimension < 0:
         raise ValueError(f"mean {spec.mean}, std {spec.std}, feature dimension {spec.feature_dimension}")
+    return spec
+
+
+def _localizer_spec(facts: Mapping[str, Any]) -> LocalizerSpec:
+    """As :func:`spec_from_json`, for a localizer's."""
+    spec = LocalizerSpec(**{**facts, "contract": Contract(**facts["contract"]), "labels": tuple(facts["labels"])})
+    declared.check(spec)
+    contract = spec.contract
+    rate = 1.0 if contract.fps == "native" else contract.fps
+    _refuse_sizes(window=contract.window, stride=contract.stride, classes=spec.classes, fps=rate)
+    if contract.dimension < 0 or not 0 <= spec.min_score <= 1:
+        raise ValueError(f"dimension {contract.dimension}, min_score {spec.min_score}")
     return spec
 
 

@@ -217,7 +217,7 @@ class Loop(ABC, Generic[Batch]):
 
     def _take_up(self, path: Path, saved: Mapping[str, Any]) -> None:
         before = {**saved["recipe"], **json.loads(saved.get("data", "{}"))}
-        fixed = {**_settings(self.recipe), **self._described()}
+        fixed = {**dataclasses.asdict(self.recipe), **self._described()}
         changed = sorted(name for name, value in before.items() if fixed.get(name) != value)
         if changed:
             facts = ", ".join(
@@ -401,7 +401,7 @@ class Loop(ABC, Generic[Batch]):
                 **on_device,
                 "kept": self.kept(),
                 "format": STATE_FORMAT,
-                "recipe": _settings(self.recipe),
+                "recipe": dataclasses.asdict(self.recipe),
                 "data": json.dumps(self._described()),
                 "network": self.network.state_dict(),
                 "averaged": self.averaged,
@@ -410,10 +410,6 @@ class Loop(ABC, Generic[Batch]):
                 "rng": torch.get_rng_state(),
             },
         )
-
-
-def _settings(recipe: Recipe) -> dict[str, Any]:
-    return dataclasses.asdict(recipe)
 
 
 def _optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:

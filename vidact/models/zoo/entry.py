@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
+from typing import Generic
 
 from vidact.models.labels import read_labels
-from vidact.models.weights import bundled
+from vidact.models.weights import S, bundled
 from vidact.records import LocalizerSpec, Spec
-
-S = TypeVar("S", Spec, LocalizerSpec)
 
 
 @dataclass(frozen=True)

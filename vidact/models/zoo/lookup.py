@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from vidact.models.weights import S
 from vidact.models.zoo import (
     camera_motion,
     classic,
@@ -24,7 +25,7 @@ from vidact.models.zoo import (
     vjepa2,
     x3d,
 )
-from vidact.models.zoo.entry import Entry, S, Weights
+from vidact.models.zoo.entry import Entry, Weights
 from vidact.records import Spec
 
 DEFAULT = "attention-r3d-10.camera-motion-1"
