@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import struct
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+from cli.runs import outcome
 
 from vidact.cli.app import main
+from vidact.engine import run as engine
 from vidact.models import zoo
 from vidact.models.weights import spec_to_json
+from vidact.records import Outcome
 
 
 class Result(NamedTuple):
@@ -25,6 +28,7 @@ class Result(NamedTuple):
 
 
 Vidact = Callable[..., Result]
+Classify = Callable[..., Any]
 
 
 @pytest.fixture
@@ -64,3 +68,31 @@ def videos(tmp_path: Path) -> Path:
     for name in ("a.mp4", "b.mkv", "c.mov"):
         (folder / name).write_bytes(b"not a video")
     return folder
+
+
+@pytest.fixture
+def scored(monkeypatch: pytest.MonkeyPatch) -> list[engine.Prepared]:
+    """Instead of decoding, every video gets two clips; one whose name holds ``bad`` fails. What was asked is kept."""
+    asked: list[engine.Prepared] = []
+
+    def execute(
+        prepared: engine.Prepared, sink: Any, *, stop: Callable[[], bool], progress: Any, stage: Any
+    ) -> Iterator[Outcome]:
+        asked.append(prepared)
+        sink.withdraw(prepared.todo.withdrawn)
+        for video in prepared.todo.videos:
+            if stop():
+                return
+            made = outcome(video, status="failed" if "bad" in video.video else "ok")
+            progress(2, 4.0)
+            sink.add(made)
+            yield made
+
+    monkeypatch.setattr(engine, "execute", execute)
+    return asked
+
+
+@pytest.fixture
+def classify(vidact: Vidact, checkpoint: Path, videos: Path, scored: list[engine.Prepared]) -> Classify:
+    """``vidact classify videos --checkpoint …`` with more arguments."""
+    return lambda *more: vidact("classify", videos, "--checkpoint", checkpoint, *more)
