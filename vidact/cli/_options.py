@@ -62,6 +62,12 @@ OptionalInputs = Annotated[
     ),
 ]
 Out = Annotated[str, typer.Argument(metavar="OUT", help="The folder a run wrote.")]
+ModelName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME", help="A model, as `vidact models list` names it.", autocompletion=parse.complete_any
+    ),
+]
 
 # Model
 

@@ -13,7 +13,6 @@ import typer
 from vidact.cli import _options as options
 from vidact.cli._download import find
 from vidact.cli._output import Output, amount
-from vidact.cli._parse import complete_any
 from vidact.records import LocalizerSpec, Spec
 
 if TYPE_CHECKING:
@@ -21,10 +20,6 @@ if TYPE_CHECKING:
     from vidact.records import Protocol, Published, Sampling
 
 
-Name = Annotated[
-    str,
-    typer.Argument(metavar="NAME", help="A model, as `vidact models list` names it.", autocompletion=complete_any),
-]
 Text = Annotated[
     str | None,
     typer.Argument(
@@ -163,7 +158,7 @@ def _reads(entry: Weights[Any]) -> str:
     return entry.spec.contract.backbone if isinstance(entry.spec, LocalizerSpec) else ""
 
 
-def show_model(name: Name, all_labels: AllLabels = False, json: options.Json = False) -> None:
+def show_model(name: options.ModelName, all_labels: AllLabels = False, json: options.Json = False) -> None:
     """Show what is known about one model: how clips are sampled, its first labels, licence and published score."""
     entry = find(name)
     out = Output()

@@ -24,10 +24,6 @@ Names = Annotated[
     list[str],
     typer.Argument(metavar="NAME", help="Models, as `vidact models list` names them.", autocompletion=complete_any),
 ]
-Name = Annotated[
-    str,
-    typer.Argument(metavar="NAME", help="A model, as `vidact models list` names it.", autocompletion=complete_any),
-]
 
 
 def pull(names: Names, quiet: options.Quiet = False) -> None:
@@ -38,7 +34,7 @@ def pull(names: Names, quiet: options.Quiet = False) -> None:
             out.text(str(file))
 
 
-def path(name: Name) -> None:
+def path(name: options.ModelName) -> None:
     """Print where the file of a model lies on this machine."""
     from vidact.models import cache
 
@@ -47,7 +43,7 @@ def path(name: Name) -> None:
         Output().text(str(cache.cached(one) or cache.file_of(one)))
 
 
-def remove(name: Name, quiet: options.Quiet = False) -> None:
+def remove(name: options.ModelName, quiet: options.Quiet = False) -> None:
     """Remove the files of a model from the cache, also what a broken download left."""
     from vidact.models import cache
 
