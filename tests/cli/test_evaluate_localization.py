@@ -95,6 +95,7 @@ def test_a_run_and_a_submission_of_the_same_get_the_same(vidact: Vidact, tmp_pat
 def test_tables_for_people(vidact: Vidact, tmp_path: Path, truth: Path) -> None:
     done = vidact("evaluate", "localization", submission(tmp_path), "--truth", truth, "--protocol", "thumos14")
     assert done.code == 2  # this truth has no subset called test
+    assert "such as --subset training" in done.err or "such as --subset validation" in done.err
     assert "training, validation" in done.err
     done = vidact(
         "evaluate",

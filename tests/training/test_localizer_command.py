@@ -18,7 +18,8 @@ from vidact import load_model
 from vidact.cli import _live
 from vidact.cli._training import called
 from vidact.cli.train_localizer import localizer
-from vidact.errors import RunError, UsageError
+from vidact.errors import ModelError, RunError, UsageError
+from vidact.models.build import describe_localizer
 from vidact.models.weights import read_localizer_spec
 
 SMALL: dict[str, Any] = {"width": 32, "levels": 4, "window": 9, "lr": 0.005, "ema": 0.8, "device": "cpu"}
@@ -103,8 +104,18 @@ def test_going_on_is_to_the_bit_and_refuses_other_data(trained: Path, tmp_path: 
     (tmp_path / "other.json").write_text(json.dumps(other))
     with pytest.raises(RunError, match=r"annotations \(their hash\) was"):
         train(trained, tmp_path / "moves", epochs=2, resume=True, annotations=str(tmp_path / "other.json"))
+    with pytest.raises(RunError, match=r"architecture was 'actionformer', is 'tcn'$"):
+        train(trained, tmp_path / "moves", epochs=2, resume=True, model="tcn")
     with pytest.raises(RunError, match="nothing to go on with"):
         train(trained, tmp_path / "new", resume=True)
+    (tmp_path / "file").write_text("")
+    for resume in (False, True):
+        with pytest.raises(RunError, match=r"'.*file' is not a folder"):
+            train(trained, tmp_path / "file", resume=resume)
+    state, best = str(tmp_path / "moves" / "last.pt"), tmp_path / "moves" / "best.safetensors"
+    with pytest.raises(ModelError, match="is the state of a training") as caught:
+        describe_localizer(None, state)
+    assert caught.value.hint == f"--checkpoint {best}"
 
 
 def test_a_csv_and_a_list_of_labels(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

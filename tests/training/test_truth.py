@@ -114,6 +114,9 @@ def test_videos_without_segments_are_trained_on_but_do_not_suffice(tmp_path: Pat
     assert names(found) == (["a", "empty"], ["b"]) and found.counts() == [1]
     with pytest.raises(UsageError, match="to train on hold no segment"):
         choose(*given(tmp_path / "none", [("a", "train", ""), ("b", "val", "x")]))
+    (tmp_path / "backwards.csv").write_text("video,start,end,label,subset\na,3,1,x,train\nb,1,3,x,val\n")
+    with pytest.raises(UsageError, match=r"hold no segment \(.*they do not end after they start"):
+        choose(read_annotations(tmp_path / "backwards.csv"), open_features(str(tmp_path / "some" / "features")))
     with pytest.raises(UsageError, match="left to validate on") as caught:
         choose(*given(tmp_path / "unjudged", [("a", "train", "x"), ("b", "val", "")]))
     assert "--val-subset; there are" in caught.value.hint

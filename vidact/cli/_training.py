@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -78,6 +79,8 @@ class Job:
 def check_output(output: str, resume: bool) -> None:
     """RunError when there is nothing to go on with, or something that would be lost."""
     state = Path(output) / "last.pt"
+    if os.path.lexists(output) and not os.path.isdir(output):
+        raise RunError(f"{output!r} is not a folder", hint="choose another --output")
     if resume and not state.exists():
         raise RunError(f"there is nothing to go on with: {str(state)!r} does not exist", hint="leave --resume out")
     if not resume and state.exists():

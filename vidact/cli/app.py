@@ -109,6 +109,8 @@ def main() -> NoReturn:
         code = _errors.report(stop.__context__)
     except BaseException as error:  # whatever happened: the one place where it becomes an exit code
         code = _errors.report(error)
+    if code == _errors.INTERRUPTED and sys.stderr.isatty():
+        sys.stderr.write("\r    \r")  # over the ^C that was typed: the next prompt begins at the left
     _leave(code)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from vidact.cli import _options as options
 from vidact.cli import _training as training
 from vidact.cli._output import Output, counted
+from vidact.cli._report import program
 
 if TYPE_CHECKING:
     from vidact.training.localizer import Shape, Start
@@ -364,7 +365,7 @@ def _train(out: Output, plan: _Plan, job: training.Job) -> None:
         _announce(out, plan, start, job.device)
         best = training.run(out, trainer, tell)
     out.text(f"Best validation mAP: {trainer.state.best:.1%} ({best})")
-    out.text(f"Next: vidact localize --checkpoint {shlex.quote(str(best))} PATH")
+    out.text(f"Next: {program()} localize --checkpoint {shlex.quote(str(best))} PATH")
 
 
 def _announce(out: Output, plan: _Plan, start: Start, device: str) -> None:

@@ -15,6 +15,7 @@ import typer
 from vidact.cli import _options as options
 from vidact.cli import _training as training
 from vidact.cli._output import Output, counted
+from vidact.cli._report import program
 from vidact.errors import ModelError
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ def _train(
     if data.failures:
         out.note(f"{counted(len(data.failures), 'video')} could not be read: {job.output / 'unreadable.csv'} says why.")
     out.text(f"Best validation top-1: {trainer.state.best:.1%} ({best})")
-    out.text(f"Next: vidact classify --checkpoint {shlex.quote(str(best))} PATH")
+    out.text(f"Next: {program()} classify --checkpoint {shlex.quote(str(best))} PATH")
 
 
 def _announce(out: Output, examples: Examples, start: Start, device: str) -> None:

@@ -7,6 +7,7 @@ nothing.
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -112,7 +113,7 @@ def _part(
         if subset is None:
             raise UsageError(
                 f"the truth has the subsets {', '.join(known)}, and none is called {benchmark.subset!r}",
-                hint="say which one is judged with --subset NAME",
+                hint=f"say which one is judged, such as --subset {shlex.quote(known[-1])}",
             )
     return (annotations.videos if subset is None else annotations.of([subset]).videos), subset
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Generic
 
 from vidact.errors import MissingWeights, ModelError
@@ -145,6 +147,9 @@ def _no_localizer_inside(checkpoint: str) -> ModelError:
             f"{checkpoint!r} holds {recogniser.name}, a recogniser, not a localizer",
             hint="`vidact classify` takes it, and --backbone-checkpoint NAME=FILE where a localizer builds on it",
         )
+    best = Path(checkpoint).with_name("best.safetensors")
+    if Path(checkpoint).name == "last.pt" and best.exists():
+        return ModelError(f"{checkpoint!r} is the state of a training", hint=f"--checkpoint {shlex.quote(str(best))}")
     return ModelError(
         f"{checkpoint!r} does not say which localizer it belongs to",
         hint="name it with --model (`vidact models list --task localization` shows the names)",

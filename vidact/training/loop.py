@@ -219,6 +219,8 @@ class Loop(ABC, Generic[Batch]):
         before = {**saved["recipe"], **json.loads(saved.get("data", "{}"))}
         fixed = {**dataclasses.asdict(self.recipe), **self._described()}
         changed = sorted(name for name, value in before.items() if fixed.get(name) != value)
+        if "architecture" in changed:  # then all else differs, too, and says nothing
+            changed = ["architecture"]
         if changed:
             facts = ", ".join(
                 f"{_LENGTH.get(name, name)} was {before[name]!r:.200}, is {fixed.get(name)!r:.200}" for name in changed

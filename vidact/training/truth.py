@@ -165,7 +165,10 @@ def _to_validate(subsets: Sequence[str], drawn: bool) -> str:
 
 def _checked(found: Truth, listed: bool, hint: str) -> Truth:
     if not any(example.video.labels for example in found.train):
-        raise UsageError("the videos to train on hold no segment", hint="check the annotations and --train-subset")
+        why = f" ({'; '.join(found.notes)})" if found.notes else ""
+        raise UsageError(
+            f"the videos to train on hold no segment{why}", hint="check the annotations and --train-subset"
+        )
     if not any(example.video.labels for example in found.held_out):
         raise UsageError("no video with a segment is left to validate on", hint=hint)
     empty = [label for label, count in zip(found.labels, found.counts(), strict=True) if not count]
