@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 def work(command: str, given: Mapping[str, Any], then: Callable[[], None] = lambda: None) -> None:
     """Make a run of the options ``given``, by their names; ``then`` runs once the folder is closed.
 
-    An option is called like the field of ``Request`` it fills; ``listed`` are paths a list named already. Leaves with
-    the exit code unless all is done.
+    An option is called like the field of ``Request`` it fills; ``listed`` are paths a list named already, ``context``
+    knows whether -o was given. Leaves with the exit code unless all is done.
     """
     from vidact.engine.request import Request
 

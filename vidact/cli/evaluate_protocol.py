@@ -57,6 +57,7 @@ Folder = Annotated[
 
 
 def protocol(
+    context: typer.Context,
     name: Name,
     data: Data,
     videos: Videos = None,
