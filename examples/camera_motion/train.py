@@ -125,6 +125,8 @@ def split(directory: str, output: Path, held_out: float) -> tuple[Path, Path]:
     files = sorted(
         p for p in Path(directory).resolve().rglob("*") if p.is_file() and p.suffix.lower() in PICTURES | VIDEOS
     )
+    if not files:
+        raise SystemExit(f"no picture or video in {directory!r}: name another directory with --sources")
     chosen = set(random.Random(0).sample(range(len(files)), round(held_out * len(files))))
     sides = output / "sources" / "train", output / "sources" / "validation"
     for side, folder in enumerate(sides):

@@ -104,7 +104,7 @@ def test_who_stops_is_told_what_is_waited_for() -> None:
     progress = Progress(Output(quiet=True), [Video(f"{number}.mp4", "", 1, 1) for number in range(99999)])
     progress.clips(4, 2.0)
     progress.stopping = True
-    assert progress.line() == "0/99999 videos, finishing what is on its way (Ctrl-C again: at once)"
+    assert progress.line() == "0/99999 videos, finishing what is on its way, Ctrl-C again ends it now"
     assert len(progress.line()) < 80
 
 

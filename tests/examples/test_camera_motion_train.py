@@ -17,7 +17,7 @@ cv2 = pytest.importorskip("cv2", reason="the examples need OpenCV")
 RECIPE = Path(__file__).resolve().parents[2] / "examples" / "camera_motion"
 sys.path.insert(0, str(RECIPE))
 
-from train import SPEC, SWAPS, change  # noqa: E402
+from train import SPEC, SWAPS, change, split  # noqa: E402
 
 DOTS = np.array([(0.9, 0.1), (-0.5, 0.7), (-0.4, -0.8)])
 """Places (x, y) of a red, a green and a blue dot, in a square from -1 to 1."""
@@ -102,3 +102,9 @@ def test_one_command_makes_clips_and_trains(tmp_path: Path) -> None:
     assert model.spec.labels == SPEC.labels
     scores = model.scores(model.prepare(filmed("pan-left")[None]))
     assert scores.shape == (1, 12) and float(scores.sum()) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_directory_without_sources_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="no picture or video in 'nowhere': name another"):
+        split("nowhere", tmp_path, 0.1)
+    assert not list(tmp_path.iterdir())

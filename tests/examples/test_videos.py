@@ -48,3 +48,13 @@ def test_a_film_shows_what_the_script_draws(script: ModuleType) -> None:
             assert decoded is not None
             drawn = script.coast(rows[decoded.row, 0] / script.FPS, [world])
             assert np.abs(decoded.frames[0, 0] - drawn).mean() < 8
+
+
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_who_asks_for_help_gets_it_and_no_folder(
+    script: ModuleType, word: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["make_videos.py", word])
+    script.main()
+    assert "make_videos.py [FOLDER]" in capsys.readouterr().out and not list(tmp_path.iterdir())

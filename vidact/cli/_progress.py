@@ -74,7 +74,7 @@ class Progress(Live):
         """Rates count from the start, as in ``summary``; the time left from the first clip: no second start comes."""
         now = time.monotonic()
         if self.stopping:
-            return ["finishing what is on its way (Ctrl-C again: at once)"]
+            return ["finishing what is on its way", "Ctrl-C again ends it now"]
         if self._first is None and self.videos == 0:
             return [f"{self._waiting}, {now - self._since:.0f} s"]
         parts = []
