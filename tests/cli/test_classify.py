@@ -22,31 +22,17 @@ from vidact.models import zoo
 from vidact.store.reader import Reader
 
 
-def test_a_video_from_elsewhere_joins_a_run_that_was_named_and_is_told_so(
+def test_a_video_from_elsewhere_joins_the_run_and_is_told_so(
     classify: Classify, vidact: Vidact, checkpoint: Path, tmp_path: Path
 ) -> None:
     assert "holds a run" not in classify().err
     (tmp_path / "d.mp4").write_bytes(b"not a video")
     for said in (f"1 video outside {tmp_path / 'videos'}: 1 to do\n", f"outside {tmp_path / 'videos'}: 1 done\n"):
-        done = vidact("classify", tmp_path / "d.mp4", "--checkpoint", checkpoint, "-o", "vidact-out")
+        done = vidact("classify", tmp_path / "d.mp4", "--checkpoint", checkpoint)
         assert said in done.err
-        told = f"vidact-out holds a run of {tmp_path / 'videos'}; this one is added to it.\n"
+        told = f"vidact-out holds a run of {tmp_path / 'videos'}; this one is added to it (-o names another folder).\n"
         assert (told in done.err) == ("to do" in said)
     assert Reader(str(tmp_path / "vidact-out")).videos().num_rows == 4
-
-
-@pytest.mark.parametrize("more", [(), ("--dry-run",)])
-def test_a_video_from_elsewhere_never_joins_a_run_nobody_named(
-    classify: Classify, vidact: Vidact, checkpoint: Path, tmp_path: Path, more: tuple[str, ...]
-) -> None:
-    classify()
-    (tmp_path / "d.mp4").write_bytes(b"not a video")
-    done = vidact("classify", tmp_path / "d.mp4", tmp_path / "videos", "--checkpoint", checkpoint, *more)
-    assert done.code == 4
-    assert f"'vidact-out' holds a run of '{tmp_path / 'videos'}', where '{tmp_path / 'd.mp4'}' does not lie" in done.err
-    assert "-o NAME begins a run of its own, -o vidact-out adds to the one there" in done.err
-    assert Reader(str(tmp_path / "vidact-out")).videos().num_rows == 3
-    assert vidact("classify", tmp_path / "d.mp4", "--checkpoint", checkpoint, "--overwrite", *more).code == 0
 
 
 def test_inputs_without_a_common_folder_keep_their_paths_and_it_is_said(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from vidact.cli._output import Output, amount, counted
 from vidact.cli._progress import Progress
-from vidact.errors import RunError, UsageError
+from vidact.errors import UsageError
 
 if TYPE_CHECKING:
     from vidact.engine.plan import Todo
@@ -57,24 +57,11 @@ def begin(out: Output, request: Request, prepared: Prepared) -> None:
     strange = sum(os.path.isabs(video.video) for video in todo.videos) if found.root else 0
     if prepared.resumed and strange:
         added = "this one is" if strange == 1 else "these are"
-        out.note(f"{request.out} holds a run of {found.root}; {added} added to it.")
+        out.note(f"{request.out} holds a run of {found.root}; {added} added to it (-o names another folder).")
     for line in _skipped(found):
         out.note(line)
     if prepared.resumed and todo.videos:
         _warn_of_device(out, request, prepared)
-
-
-def refuse_strangers(request: Request, prepared: Prepared) -> None:
-    """RunError when nobody chose the folder, and it holds a run over other videos than these: they must not mix."""
-    root = prepared.found.root
-    strange = [video.video for video in prepared.todo.videos if os.path.isabs(video.video)] if root else []
-    if not prepared.resumed or not strange:
-        return
-    more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
-    raise RunError(
-        f"{request.out!r} holds a run of {root!r}, where {strange[0]!r}{more} does not lie",
-        hint=f"-o NAME begins a run of its own, -o {shlex.quote(request.out)} adds to the one there",
-    )
 
 
 def _about(request: Request, prepared: Prepared) -> Iterator[str]:

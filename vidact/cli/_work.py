@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 def work(command: str, given: Mapping[str, Any], then: Callable[[], None] = lambda: None) -> None:
     """Make a run of the options ``given``, by their names; ``then`` runs once the folder is closed.
 
-    An option is called like the field of ``Request`` it fills; ``listed`` are paths a list named already, ``context``
-    knows whether -o was given. Leaves with the exit code unless all is done.
+    An option is called like the field of ``Request`` it fills; ``listed`` are paths a list named already. Leaves with
+    the exit code unless all is done.
     """
     from vidact.engine.request import Request
 
@@ -48,26 +48,15 @@ def work(command: str, given: Mapping[str, Any], then: Callable[[], None] = lamb
     named["backbone_checkpoint"] = tuple(named["backbone_checkpoint"] or ())
     request = Request(tuple(inputs), tuple(listed), given["output"], command, **named)
     dry_run = given["dry_run"]
-    named_out = getattr(given["context"].get_parameter_source("output"), "name", "") != "DEFAULT"
     with Output(quiet=given["quiet"], data=request.out == "-", log_file=None if dry_run else request.log_file) as out:
-        empty = given["allow_empty"]
-        code = _work(out, request, stop, paths, dry_run=dry_run, allow_empty=empty, named_out=named_out)
+        code = _work(out, request, stop, paths, dry_run=dry_run, allow_empty=given["allow_empty"])
     if not dry_run and code in (_errors.DONE, _errors.SOME_FAILED):
         then()
     if code != _errors.DONE:
         raise typer.Exit(code)
 
 
-def _work(
-    out: Output,
-    request: Request,
-    stop: Stop,
-    paths: Sequence[str],
-    *,
-    dry_run: bool,
-    allow_empty: bool,
-    named_out: bool,
-) -> int:
+def _work(out: Output, request: Request, stop: Stop, paths: Sequence[str], *, dry_run: bool, allow_empty: bool) -> int:
     """Find out what there is to do, then say it or do it. Returns the exit code."""
     asked = request.inputs or request.listed or request.features
     prepared = _prepare(out, request, paths, dry_run=dry_run, allow_empty=allow_empty) if asked else None
@@ -76,8 +65,6 @@ def _work(
             raise _report.nothing_found(paths, prepared.found if prepared else None, request.features)
         out.note("No video was found.")
         return _errors.DONE
-    if not named_out:
-        _report.refuse_strangers(request, prepared)
     if dry_run:
         _report.plan(out, request, prepared)
         return _errors.DONE

@@ -5,14 +5,11 @@ Options in, a request out; what is the same for every command that makes a run i
 
 from __future__ import annotations
 
-import typer
-
 from vidact.cli import _options as options
 from vidact.cli._work import work
 
 
 def classify(
-    context: typer.Context,
     paths: options.Inputs,
     model: options.Model = None,
     checkpoint: options.Checkpoint = None,

@@ -57,7 +57,6 @@ Folder = Annotated[
 
 
 def protocol(
-    context: typer.Context,
     name: Name,
     data: Data,
     videos: Videos = None,

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import os
 
-import typer
-
 from vidact.cli import _options as options
 from vidact.cli._work import work
 from vidact.errors import UsageError
 
 
 def features(
-    context: typer.Context,
     paths: options.Inputs,
     model: options.Model = None,
     checkpoint: options.Checkpoint = None,

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import typer
-
 from vidact.cli import _options as options
 from vidact.cli._work import work
 
 
 def localize(
-    context: typer.Context,
     paths: options.OptionalInputs = None,
     model: options.Localizer = None,
     checkpoint: options.Checkpoint = None,
