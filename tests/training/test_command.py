@@ -51,7 +51,10 @@ def test_it_learns_what_can_be_learnt_and_the_checkpoint_is_enough(trained: Path
     assert (trained / "colours" / "classes.txt").read_text().split() == sorted(COLOURS)
 
 
-def test_it_says_what_to_do_next(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_says_what_to_do_next(
+    trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["vidact"])
     output = tmp_path / "once again"
     recognizer(str(trained / "videos"), output=str(output), epochs=1, **SMALL)
     said = capsys.readouterr()

@@ -52,8 +52,9 @@ def test_the_checkpoint_and_the_log_are_whole(trained: Path) -> None:
 
 @pytest.mark.parametrize("model", ["actionformer", "tridet", "bmn", "tcn"])
 def test_every_kind_trains_in_bfloat16_and_says_what_is_next(
-    model: Any, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model: Any, trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("sys.argv", ["vidact"])
     options: dict[str, Any] = {"length": 32} if model == "bmn" else {}
     train(trained, tmp_path / "a b", model=model, epochs=1, amp=True, balance=0.5, **options)
     said = capsys.readouterr()

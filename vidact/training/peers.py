@@ -6,6 +6,7 @@ mind a busy machine. Knows nothing of schedules or data.
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Iterable
 from datetime import timedelta
@@ -26,6 +27,8 @@ class Peers:
             dist.init_process_group(
                 "gloo", init_method=f"file://{meeting}", rank=rank, world_size=count, timeout=timedelta(minutes=30)
             )
+            # Threads of gloo that outlive the interpreter can abort the process at its end.
+            atexit.register(dist.destroy_process_group)
 
     @property
     def first(self) -> bool:
