@@ -74,7 +74,7 @@ def test_features_are_found_by_name_or_stem(tmp_path: Path) -> None:
     rows: Rows = [("day1/a.mp4", "train", "x"), ("b", "train", "x"), ("c", "val", "x"), ("lost", "train", "x")]
     found = choose(*given(tmp_path, rows, ["day1/a", "rgb/b", "c"]))
     assert [one.features for one in found.train] == ["day1/a", "rgb/b"]
-    assert found.notes == ("1 annotated videos have no features and are left out (first: 'lost')",)
+    assert found.notes == ("1 annotated video has no features and is left out (first: 'lost')",)
 
 
 def test_features_of_another_video_are_not_taken(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_no_features_at_all_names_both_sides(tmp_path: Path) -> None:
 
 def test_a_label_without_example_is_an_error_unless_it_was_listed(tmp_path: Path) -> None:
     rows: Rows = [("a", "train", "x"), ("b", "val", "y")]
-    with pytest.raises(UsageError, match="1 labels have no segment to train on, such as 'y'") as caught:
+    with pytest.raises(UsageError, match="1 label has no segment to train on, such as 'y'") as caught:
         choose(*given(tmp_path, rows))
     assert "--labels" in caught.value.hint
     found = choose(*given(tmp_path, rows, labels=["x", "y"]), listed=True)

@@ -295,7 +295,7 @@ def _stat(video: Video) -> tuple[int, int]:
     try:
         found = os.stat(video.path)
     except OSError as error:
-        kind = "NotFound" if isinstance(error, FileNotFoundError) else "Unreadable"
+        kind = "NotFound" if isinstance(error, FileNotFoundError) else "NotReadable"
         raise VideoError(kind, f"{video.video}: {error.strerror or error}", stage="index") from error
     return found.st_size, found.st_mtime_ns
 

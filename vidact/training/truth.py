@@ -78,7 +78,10 @@ def choose(
         missing += [video.video for video, name in names if name is None]
         examples.append([Example(video, name) for video, name in names if name is not None])
     if missing:
-        notes.append(f"{len(missing)} annotated videos have no features and are left out (first: {missing[0]!r})")
+        these = f"{len(missing)} annotated videos have no features and are"
+        if len(missing) == 1:
+            these = "1 annotated video has no features and is"
+        notes.append(f"{these} left out (first: {missing[0]!r})")
     _refuse_shared([*examples[0], *examples[1]])
     learnt, held = examples
     if not learnt:
@@ -172,12 +175,13 @@ def _checked(found: Truth, listed: bool, hint: str) -> Truth:
     if not any(example.video.labels for example in found.held_out):
         raise UsageError("no video with a segment is left to validate on", hint=hint)
     empty = [label for label, count in zip(found.labels, found.counts(), strict=True) if not count]
+    lacking = f"{len(empty)} labels have" if len(empty) > 1 else "1 label has"
     if empty and not listed:
         raise UsageError(
-            f"{len(empty)} labels have no segment to train on, such as {empty[0]!r}",
+            f"{lacking} no segment to train on, such as {empty[0]!r}",
             hint="give --labels FILE: without them to leave their segments out, or with them to keep their places",
         )
     if empty:
-        note = f"{len(empty)} labels have no segment to train on and will never be found, such as {empty[0]!r}"
+        note = f"{lacking} no segment to train on and will never be found, such as {empty[0]!r}"
         return replace(found, notes=(*found.notes, note))
     return found
