@@ -6,7 +6,7 @@ imports point down only (``tests/test_layers.py``), and every file begins by say
     cli         one file a command; _options: every option once; _output: all that is printed; _work: around a run
     engine      request → run → driver: what to do (plan, ledger), by whom (worker), on Ray (pool) or without (local)
     training    what to learn from (lists, truth), batches (data, sequences), loop, recognizer, localizer
-    evaluation  segments (benchmarks, detection, diagnosis, frames, localization) and labels (recognition)
+    evaluation  segments (benchmarks, detection, diagnosis, frames, localization) and labels (recognition, accuracy)
     tasks       what to do with one video: classify, features, localize
     models      build: from name and file to network; weights, cache, download, convert; recognizer and localizer around
                 the networks; recognition/ and localization/: one network a file; zoo/: published weights, as data

@@ -322,11 +322,14 @@ def _bare() -> Iterator[None]:
 
 
 def _servers() -> dict[str, Any]:
-    """The process without which the private Ray cannot go on, by its name."""
+    """The process without which the private Ray cannot go on, by its name.
+
+    Nothing public tells it. A Ray that keeps it elsewhere runs as well; its death is only told later, by Ray.
+    """
     from ray._private import worker
 
-    node: Any = worker._global_node
-    return {name: started[0].process for name, started in node.all_processes.items() if name == "raylet"}
+    started = getattr(getattr(worker, "_global_node", None), "all_processes", {})
+    return {name: begun[0].process for name, begun in started.items() if name == "raylet"}
 
 
 def _versions() -> dict[str, str]:

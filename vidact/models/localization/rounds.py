@@ -2,7 +2,9 @@
 as one matrix and picked in turn while nothing outside can be better; only then do all others learn of it. Where
 candidates overlap so much that few are picked a round, single steps take over for a while.
 
-The picks and scores are those of :mod:`picks`, which takes over where equal scores meet, whose order only it knows.
+The picks and scores are those of :mod:`picks`. Where groups are few and small, or one that crowds, :mod:`steps` is
+quicker and works instead; where equal scores meet, whose order follows from where the published loops moved candidates,
+these two take over: :mod:`steps` for few groups, :mod:`picks` for many.
 """
 
 from __future__ import annotations

@@ -28,8 +28,7 @@ def pick_apart(segments: Floats, scores: Floats, lines: Integers, rules: Suppres
         return best_of(*pick_alone(segments, scores, rules), rules.max_segments)
     order = np.argsort(lines.astype(np.min_scalar_type(len(counts))), kind="stable")
     groups = [group for group in np.split(order, np.cumsum(counts)[:-1]) if len(group)]
-    found = Found(order[:0], scores[:0], False)
-    for prune in (True, False):
+    for prune in (True, False):  # once more with all picks where those that were left out could matter
         rows: list[Integers] = []
         values: list[Floats] = []
         floor, made = -np.inf, 0
